@@ -1,0 +1,141 @@
+"""The command line's flags and arguments: their names, types and help."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stvc._options import ExportFormat
+
+
+class Clouds(StrEnum):
+    """What happens to ground under clouds, shadows and nodata."""
+
+    keep = "keep"
+    coarse = "coarse"
+    drop = "drop"
+
+
+class Reference(StrEnum):
+    """What a date may be predicted from."""
+
+    auto = "auto"
+    none = "none"
+    background = "background"
+    recent = "recent"
+    both = "both"
+
+
+class OnError(StrEnum):
+    """What happens to damaged coding units."""
+
+    # The name `raise` is a keyword; typer shows and reads the values.
+    stop = "raise"
+    skip = "skip"
+
+
+Archive = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The .stvc file to read.")]
+Start = Annotated[
+    str | None, typer.Option(metavar="DATE", help="First day, YYYY-MM-DD, inclusive.")
+]
+End = Annotated[str | None, typer.Option(metavar="DATE", help="Last day, YYYY-MM-DD, inclusive.")]
+Bands = Annotated[
+    str | None, typer.Option(metavar="B02,B03", help="Bands, separated by commas; default: all.")
+]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Print errors only.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        metavar="",
+        show_default=False,
+        help="Log to stderr; -vv logs more.",
+    ),
+]
+Aoi = Annotated[
+    str,
+    typer.Option(
+        metavar="GEOJSON", help="Area of interest: a GeoJSON file in WGS84, or - for stdin."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="ARCHIVE",
+        help="The .stvc file to write or to append to; default: the area's file name.",
+    ),
+]
+Quality = Annotated[
+    float | None,
+    typer.Option(min=0, max=100, help="Quality, 0 to 100.", rich_help_panel="Quality"),
+]
+Psnr = Annotated[
+    float | None,
+    typer.Option(
+        metavar="DB",
+        min=15,
+        max=90,
+        help="PSNR on clear pixels, peak 10000.",
+        rich_help_panel="Quality",
+    ),
+]
+MaxError = Annotated[
+    int | None,
+    typer.Option(
+        metavar="DN",
+        min=0,
+        help="Hard bound on the error of every clear pixel.",
+        rich_help_panel="Quality",
+    ),
+]
+Lossless = Annotated[
+    bool,
+    typer.Option("--lossless", metavar="", help="Exact pixels.", rich_help_panel="Quality"),
+]
+CloudsFlag = Annotated[
+    Clouds | None,
+    typer.Option(
+        help="Ground under clouds: coded alike, coarsely, or not at all (default).",
+        rich_help_panel="Quality",
+    ),
+]
+ReferenceFlag = Annotated[
+    Reference | None,
+    typer.Option(help="What dates are predicted from (default: auto).", rich_help_panel="Quality"),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="STVC_CACHE_DIR",
+        help="Where backgrounds of places are kept for later archives; default: the user's cache.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", metavar="", help="Start anew if the archive exists."),
+]
+Form = Annotated[
+    ExportFormat | None, typer.Option("--format", help="Default: told by the output's name.")
+]
+OnErrorFlag = Annotated[
+    OnError,
+    typer.Option(help="Stop at damage, or decode the rest (exit code 3, damaged parts are 0)."),
+]
+DecodeOutput = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="FILE.nc; a directory for GeoTIFFs; FILE.tif for one date of one grid.",
+    ),
+]

@@ -1,0 +1,233 @@
+"""The three calls of the public API: `encode`, `append`, `open`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stvc.errors import CorruptInputError, QualityError
+from stvc.types import CloudMode, Series
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stvc.archive_view import Archive
+
+Progress = Callable[[int, int, str], None]
+
+DEFAULT_QUALITY = 40.0
+REFERENCES = ("auto", "none", "background", "recent", "both")
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What `encode` or `append` did."""
+
+    path: Path
+    frames_added: int
+    frames_total: int
+    bytes_before: int
+    bytes_after: int
+    psnr_clear: float | None
+    """Of the whole archive, dB, peak 10000 DN; None if nothing is clear or nothing is lost."""
+    seconds: float
+
+
+def encode(
+    ds: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    quality: float | None = None,
+    psnr: float | None = None,
+    max_error: int | None = None,
+    lossless: bool = False,
+    clouds: str = "drop",
+    reference: str = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = True,
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Encode a dataset to a new archive.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        One variable per band, dims ``(time, y, x)`` uint16 DN (0 = nodata); bands of another
+        resolution on ``y20, x20`` or ``y60, x60``; optional ``SCL`` or boolean ``mask`` (true =
+        cloud, shadow or nodata); CRS in ``spatial_ref``.
+    path : path-like
+        The archive; written whole or not at all.
+    quality : float, optional
+        0 (small) to 100 (fine); 40 if nothing else is asked for.
+    psnr : float, optional
+        Target over the clear pixels of all bands and dates, dB, peak 10000 DN.
+    max_error : int, optional
+        Largest error of every clear pixel of every band, DN.
+    lossless : bool
+        Keep every pixel, clouds and nodata included.
+    clouds : {"drop", "coarse", "keep"}
+        What to do with ground that the mask hides.
+    reference : {"auto", "none", "background", "recent", "both"}
+        What dates are predicted from. ``auto`` is ``both``, but makes a background only for
+        series that are long enough to pay for it.
+    cache_dir : path-like, optional
+        Where historical backgrounds are kept for later runs; no cache if not given.
+    overwrite : bool
+        False refuses to replace an existing file.
+    progress : callable, optional
+        Called with (done, total, what).
+
+    Raises
+    ------
+    CorruptInputError
+        If the dataset breaks the contract, or the file exists and ``overwrite`` is false.
+    QualityError
+        If the quality settings contradict each other or are out of range.
+    """
+    from stvc.dataset import series_from_dataset
+    from stvc.session import encode_series
+
+    began = time.perf_counter()
+    target = Path(path)
+    settings = quality_settings(quality, psnr, max_error, lossless, clouds, reference)
+    if target.exists() and not overwrite:
+        raise CorruptInputError(f"{target} exists; append to it, or encode with overwrite=True")
+    series = series_from_dataset(ds)
+    if not len(series.times):
+        raise CorruptInputError("the dataset has no dates; nothing to encode")
+    before = target.stat().st_size if target.exists() else 0
+    encode_series(series, target, settings, cache_dir=cache_dir, progress=progress)
+    return _report(target, len(series.times), before, began)
+
+
+def append(
+    ds: xr.Dataset, path: str | os.PathLike[str], *, progress: Progress | None = None
+) -> EncodeReport:
+    """Append the dates that an archive does not hold yet, with the archive's own settings.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Same place, bands and mask kind as the archive; dates already there are skipped.
+    path : path-like
+        The archive. Earlier dates stay byte-identical; with nothing new the file is not touched.
+    progress : callable, optional
+
+    Raises
+    ------
+    CorruptInputError
+        If the dataset does not fit the archive.
+    """
+    from stvc.dataset import series_from_dataset
+    from stvc.session import append_series
+
+    began = time.perf_counter()
+    target = Path(path)
+    before = target.stat().st_size
+    added = append_series(series_from_dataset(ds), target, progress=progress)
+    return _report(target, added, before, began)
+
+
+def open(path: str | os.PathLike[str], *, on_error: str = "raise") -> Archive:
+    """Open an archive; nothing is decoded until asked for.
+
+    Parameters
+    ----------
+    path : path-like
+    on_error : {"raise", "skip"}
+        ``skip``: damaged units decode to 0 (nodata) and are named in ``Archive.damaged``.
+    """
+    from stvc.archive_view import Archive
+
+    return Archive(Path(path), on_error=on_error)
+
+
+def quality_settings(
+    quality: float | None,
+    psnr: float | None,
+    max_error: int | None,
+    lossless: bool,
+    clouds: str,
+    reference: str,
+) -> Any:
+    """Check quality arguments and turn them into `stvc.codec.place.Settings`.
+
+    Raises
+    ------
+    QualityError
+        With the offending value.
+    """
+    from stvc.codec.place import Settings
+
+    asked = [
+        name
+        for name, value in (
+            ("quality", quality),
+            ("psnr", psnr),
+            ("max_error", max_error),
+            ("lossless", lossless or None),
+        )
+        if value is not None
+    ]
+    if len(asked) > 1:
+        raise QualityError(f"{' and '.join(asked)} contradict each other; give one of them")
+    if clouds.upper() not in CloudMode.__members__:
+        raise QualityError(f"clouds={clouds!r}; choose keep, coarse or drop")
+    if reference not in REFERENCES:
+        raise QualityError(f"reference={reference!r}; choose one of {', '.join(REFERENCES)}")
+    if quality is not None and not 0 <= quality <= 100:
+        raise QualityError(f"quality={quality}; choose 0 (small) to 100 (fine)")
+    if psnr is not None and not 15 <= psnr <= 90:
+        raise QualityError(f"psnr={psnr}; choose 15 to 90 dB (peak 10000 DN), or lossless")
+    if max_error is not None and not (float(max_error).is_integer() and 0 <= max_error < 1 << 15):
+        raise QualityError(f"max_error={max_error}; choose a whole number of DN, 0 to 32767")
+    bound = 0 if lossless else None if max_error is None else int(max_error)
+    if bound is not None:
+        index = step_index_of_bound(bound)
+    else:
+        index = step_index_of_quality(DEFAULT_QUALITY if quality is None else quality)
+    return Settings(
+        step_index=index,
+        clouds=CloudMode[clouds.upper()],
+        max_error=bound,
+        lossless=lossless,
+        recent=reference in ("auto", "recent", "both"),
+        quality=quality,
+        psnr=psnr,
+        reference=reference,
+    )
+
+
+def step_index_of_quality(quality: float) -> int:
+    """Quality 0 to 100 to a step index: each 13 points halve the step; 40 is a step of 83 DN."""
+    return round(300 - 2.4 * quality)
+
+
+def step_index_of_bound(max_error: int) -> int:
+    """Step of the lossy layer under a bound: 1.5 E, so that few pixels need a correction."""
+    from stvc.codec.quantize import STEP_OCTAVE
+
+    return round(STEP_OCTAVE * float(np.log2(max(1.5 * max_error, 3.0))))
+
+
+def _report(path: Path, added: int, before: int, began: float) -> EncodeReport:
+    with open(path) as archive:
+        info = archive.info()
+    return EncodeReport(
+        path,
+        added,
+        info["frames"],
+        before,
+        path.stat().st_size,
+        info["psnr_clear"],
+        time.perf_counter() - began,
+    )
+
+
+__all__ = ["EncodeReport", "Series", "append", "encode", "open", "replace"]

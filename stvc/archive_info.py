@@ -1,0 +1,160 @@
+"""What `stvc info` tells about an archive: sizes, settings and achieved errors from its index."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stvc.archive import ArchiveReader, Kind, UnitKey
+from stvc.codec.frame_stats import FrameStats, mean_squared_error
+from stvc.codec.place import tiles_of
+from stvc.session import samples_of
+
+if TYPE_CHECKING:
+    from stvc.session import OpenPlace
+
+_LEARNED_GAIN_EXPECTED = 0.02
+
+
+def describe(reader: ArchiveReader, opened: OpenPlace, path: Path) -> dict[str, Any]:
+    """Report on an archive without decoding anything (JSON values only)."""
+    place = opened.place
+    grids = place.grids
+    samples = samples_of(grids)
+    frames = len(reader.frames)
+    raw = 2 * samples * frames
+    kinds = {
+        kind: sum(i.length for k, i in reader.units.items() if k.kind == kind) for kind in Kind
+    }
+    total = _Errors()
+    dates: list[dict[str, Any]] = []
+    shares: list[float] = []
+    for index in np.argsort([f.time for f in reader.frames], kind="stable"):
+        record = reader.frames[int(index)]
+        stats = FrameStats.unpack(record.stats)
+        mine = _Errors()
+        size = 0
+        for g, grid in enumerate(grids):
+            for tile in tiles_of(grid):
+                unit = reader.units.get(UnitKey(Kind.PIXELS, int(index), g, tile.index))
+                if unit is not None:
+                    mine.add(unit.stats, len(grid.bands))
+                    size += unit.length
+        size += sum(
+            i.length for k, i in reader.units.items() if k.kind == Kind.MASK and k.frame == index
+        )
+        total.merge(mine)
+        shares.append(stats.clear_share)
+        dates.append(
+            {
+                "time": _iso(record.time),
+                "bytes": size,
+                "clear_share": stats.clear_share,
+                "psnr_clear": mine.psnr,
+                "max_error_clear": mine.largest,
+                "ndvi_mae_clear": stats.ndvi,
+            }
+        )
+    ndvi_sum, ndvi_weight = 0.0, 0.0
+    for record in reader.frames:
+        stats = FrameStats.unpack(record.stats)
+        if stats.ndvi is not None:
+            ndvi_sum += stats.ndvi * stats.clear_share
+            ndvi_weight += stats.clear_share
+    warnings = []
+    gain = reader.header.get("learned_gain")
+    if isinstance(gain, (int, float)) and gain < _LEARNED_GAIN_EXPECTED and total.count:
+        warnings.append(
+            f"the entropy model saves only {gain:.1%} over the plain coder: this place is far from "
+            "what it was trained on (quality is not affected, only size)"
+        )
+    grid = grids[0]
+    return {
+        "path": str(path),
+        "format_version": reader.header["format"],
+        "model": reader.header["model"],
+        "bytes": reader.size,
+        "raw_bytes": raw,
+        "ratio": raw / reader.size if reader.size else 0.0,
+        "bits_per_sample": 8 * reader.size / max(samples * frames, 1),
+        "frames": frames,
+        "first_date": dates[0]["time"] if dates else None,
+        "last_date": dates[-1]["time"] if dates else None,
+        "crs": reader.header["crs"]
+        if "[" not in str(reader.header["crs"])
+        else _crs_name(opened.crs),
+        "bounds": _bounds(grid.y, grid.x),
+        "groups": [
+            {"bands": list(g.bands), "suffix": g.suffix, "gsd": g.gsd, "shape": list(g.shape)}
+            for g in grids
+        ],
+        "settings": place.settings.to_header(),
+        "psnr_clear": total.psnr,
+        "rmse_clear": total.rmse,
+        "max_error_clear": total.largest,
+        "ndvi_mae_clear": ndvi_sum / ndvi_weight if ndvi_weight else None,
+        "mask": {
+            "kind": place.mask.kind,
+            "clear_share": float(np.mean(shares)) if shares else None,
+        },
+        "bytes_by_kind": {
+            "pixels": kinds[Kind.PIXELS],
+            "mask": kinds[Kind.MASK],
+            "background": kinds[Kind.BACKGROUND],
+            "container": reader.overhead_bytes,
+        },
+        "background": {"sha256": reader.header["background"], "bytes": kinds[Kind.BACKGROUND]}
+        if "background" in reader.header
+        else None,
+        "dates": dates,
+        "warnings": warnings,
+    }
+
+
+class _Errors:
+    """Sums achieved errors over units."""
+
+    def __init__(self) -> None:
+        self.square, self.count, self.largest = 0.0, 0, 0
+
+    def add(self, stats: tuple[int, int, int], bands: int) -> None:
+        self.square += mean_squared_error(stats[1]) * stats[2] * bands
+        self.count += stats[2] * bands
+        self.largest = max(self.largest, stats[0])
+
+    def merge(self, other: _Errors) -> None:
+        self.square += other.square
+        self.count += other.count
+        self.largest = max(self.largest, other.largest)
+
+    @property
+    def rmse(self) -> float | None:
+        return float(np.sqrt(self.square / self.count)) if self.count else None
+
+    @property
+    def psnr(self) -> float | None:
+        return None if not self.square else float(10 * np.log10(1e8 * self.count / self.square))
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _bounds(y: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> list[float]:
+    """[west, south, east, north] of the pixel edges."""
+
+    def edges(axis: np.ndarray[Any, Any]) -> tuple[float, float]:
+        half = abs(float(axis[1] - axis[0])) / 2 if len(axis) > 1 else 0.5
+        return float(axis.min()) - half, float(axis.max()) + half
+
+    (west, east), (south, north) = edges(x), edges(y)
+    return [west, south, east, north]
+
+
+def _crs_name(wkt: str) -> str:
+    found = re.search(r'\["([^"]+)"', wkt)
+    return found.group(1) if found else "custom"

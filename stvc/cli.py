@@ -1,0 +1,281 @@
+"""The command line: ``stvc encode | decode | info | verify``.
+
+Nothing heavy is imported before a command runs, so that ``stvc --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from stvc import _console
+from stvc import _flags as flags
+from stvc._options import QualityFlags, read_bands, read_date, read_period, refuse_stdout
+from stvc.errors import StvcError
+from stvc.exit_codes import ExitCode
+
+app = typer.Typer(
+    name="stvc",
+    help="A codec for satellite image time series: append-only archives that decode to the same "
+    "pixels everywhere.",
+    epilog="Exit codes: 0 done, or nothing new; 2 wrong usage; 3 written, but damaged parts were "
+    "skipped; 65 damaged; 75 try again later; all of them in stvc/exit_codes.py.",
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"stvc {version('stvc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def encode(
+    aoi: flags.Aoi,
+    output: flags.Output = None,
+    source: Annotated[str, typer.Option(help="Where frames come from.")] = "sample",
+    start: flags.Start = None,
+    end: flags.End = None,
+    bands: flags.Bands = None,
+    quality: flags.Quality = None,
+    psnr: flags.Psnr = None,
+    max_error: flags.MaxError = None,
+    lossless: flags.Lossless = False,
+    clouds: flags.CloudsFlag = None,
+    reference: flags.ReferenceFlag = None,
+    cache_dir: flags.CacheDir = None,
+    overwrite: flags.Overwrite = False,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
+) -> int:
+    """Encode a place's dates; into an archive that exists, append those that are new.
+
+    An archive keeps the settings it was made with. With nothing new, its bytes do not change.
+
+    \b
+    Examples:
+      stvc encode --aoi field.geojson
+      stvc encode --aoi field.geojson -o out/field.stvc --end 2019-12-31 --psnr 45
+      stvc encode --aoi field.geojson -o out/field.stvc    (appends from 2020 on)
+      jq .features[0] fields.geojson | stvc encode --aoi - -o first.stvc --json
+    """
+    refuse_stdout(output)
+    _console.log_to_stderr(verbose, quiet=quiet)
+    first, last = read_period(start, end)
+
+    from stvc import _cli_encode
+
+    return _cli_encode.encode(
+        _cli_encode.EncodeRequest(
+            aoi=aoi,
+            out=output or _cli_encode.default_output(aoi),
+            source=source,
+            start=first,
+            end=last,
+            bands=read_bands(bands),
+            flags=QualityFlags(
+                quality=quality,
+                psnr=psnr,
+                max_error=max_error,
+                lossless=lossless,
+                clouds=clouds and clouds.value,
+                reference=reference and reference.value,
+            ),
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            as_json=as_json,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command()
+def decode(
+    archive: flags.Archive,
+    output: flags.DecodeOutput,
+    form: flags.Form = None,
+    date: Annotated[str | None, typer.Option(metavar="DATE", help="Only this day.")] = None,
+    start: flags.Start = None,
+    end: flags.End = None,
+    bands: flags.Bands = None,
+    on_error: flags.OnErrorFlag = flags.OnError.stop,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
+) -> int:
+    """Decode an archive, or some of its dates and bands, to NetCDF or GeoTIFF.
+
+    Pixels are DN (uint16, 0 = nodata). GeoTIFFs: one file per date and native grid, and the mask.
+
+    \b
+    Examples:
+      stvc decode field.stvc -o field.nc
+      stvc decode field.stvc -o tiles/ --start 2020-05-01 --end 2020-09-30
+      stvc decode field.stvc -o june.tif --date 2020-06-05 --bands B02,B03,B04
+    """
+    refuse_stdout(output)
+    _console.log_to_stderr(verbose, quiet=quiet)
+    first, last = read_period(start, end)
+
+    from stvc import _cli_decode
+
+    return _cli_decode.decode(
+        _cli_decode.DecodeRequest(
+            archive=archive,
+            out=output,
+            form=form,
+            on_day=read_date(date, "--date"),
+            start=first,
+            end=last,
+            bands=read_bands(bands),
+            on_error=on_error.value,
+            as_json=as_json,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command()
+def info(
+    archive: flags.Archive,
+    as_json: flags.Json = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            metavar="",
+            show_default=False,
+            help="One more row for every date.",
+        ),
+    ] = 0,
+) -> int:
+    """Print what an archive holds: dates, sizes, ratio, errors on clear pixels, settings.
+
+    \b
+    Examples:
+      stvc info field.stvc
+      stvc info field.stvc -v
+      stvc info field.stvc --json | jq .ratio
+    """
+    from stvc import _cli_info
+
+    return _cli_info.info(archive, as_json=as_json, dates=verbose > 0)
+
+
+@app.command()
+def verify(
+    archive: flags.Archive,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
+) -> int:
+    """Check every checksum, then decode everything; exit code 65 if anything is damaged.
+
+    \b
+    Examples:
+      stvc verify field.stvc
+      stvc verify field.stvc -q || echo damaged
+      stvc verify field.stvc --json | jq -r .sha256
+    """
+    _console.log_to_stderr(verbose, quiet=quiet)
+
+    from stvc import _cli_info
+
+    return _cli_info.verify(archive, as_json=as_json, quiet=quiet)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line without the program's name.
+
+    Returns
+    -------
+    int
+        The exit code; see `stvc.exit_codes.ExitCode`. Errors are told on stderr, in one line.
+    """
+    command = typer.main.get_command(app)
+    try:
+        returned = command.main(
+            args=list(arguments) or ["--help"], prog_name="stvc", standalone_mode=False
+        )
+        sys.stdout.flush()
+        if returned == ExitCode.INTERRUPTED:  # typer's answer to Ctrl-C, without a word
+            _console.error("interrupted")
+        return int(returned or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        _console.error("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our stdout has left (`stvc info | head`): say no more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except Exception as problem:
+        if _console.debugging():
+            import traceback
+
+            traceback.print_exc()
+        return _tell(problem)
+
+
+def _tell(problem: Exception) -> int:
+    """Say in one line what went wrong, and return its exit code."""
+    if isinstance(problem, StvcError):
+        _console.error(str(problem))
+        return problem.exit_code
+    if isinstance(problem, typer.TyperException):
+        message = problem.format_message()
+        _console.error(message if "--help" in message else f"{message} (see stvc --help)")
+        return problem.exit_code
+    if isinstance(problem, OSError):
+        _console.error(
+            f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem)
+        )
+        missing = isinstance(problem, (FileNotFoundError, IsADirectoryError))
+        return ExitCode.NO_INPUT if missing else ExitCode.IO_ERROR
+    if isinstance(problem, MemoryError):
+        _console.error("out of memory; choose fewer dates or a smaller area")
+        return ExitCode.IO_ERROR
+    _console.error(
+        f"unexpected {type(problem).__name__}: {problem} (STVC_DEBUG=1 shows the traceback)"
+    )
+    return ExitCode.FAILURE
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    # torch's threads spin while they wait, which makes a busy machine many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(run(sys.argv[1:]))

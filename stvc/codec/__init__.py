@@ -1,0 +1,1 @@
+"""The codec proper: from pixels and references to payloads and back. No I/O."""

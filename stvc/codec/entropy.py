@@ -1,0 +1,263 @@
+"""Entropy coding of a unit's symbols: through the network, or through the plain coder beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.quantize import SKIPPED
+from stvc.codec.rangecoder import Models, Reader, Writer, address
+from stvc.codec.transform import I32
+from stvc.errors import CorruptError
+from stvc.model.architecture import (
+    FEATURES,
+    GROUPS,
+    PREVIOUS_COMPONENTS,
+    SCALES,
+    SIDE_FEATURES,
+    TokenLayout,
+    token_layout,
+)
+from stvc.model.features import UnitFeatures, compand
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from stvc.model.network import Steps
+    from stvc.model.weights import EntropyModel
+
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+
+Batch = tuple[I64, I64, I64]
+"""Symbols with their locations (1/8 steps) and scale indices, flat."""
+
+PLAIN_BANDS: tuple[tuple[int, int], ...] = (
+    (0, 1),
+    (1, 3),
+    (3, 6),
+    (6, 10),
+    (10, 15),
+    (15, 28),
+    (28, 45),
+    (45, 64),
+)
+"""Zigzag ranges that share one scale in the plain coder."""
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One unit's inputs in the network's memory order."""
+
+    features: UnitFeatures
+    layout: TokenLayout
+    flat: U8
+    """(tokens,) importance."""
+    coded: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    """Per phase: which of its tokens are coded."""
+
+    @classmethod
+    def of(cls, features: UnitFeatures, importance: U8) -> _Unit:
+        layout = token_layout(*importance.shape)
+        flat = np.append(importance.reshape(-1), SKIPPED).astype(np.uint8)[layout.place]
+        half = layout.tokens // 2
+        coded = (np.flatnonzero(flat[:half] != SKIPPED), np.flatnonzero(flat[half:] != SKIPPED))
+        return cls(features, layout, flat, coded)
+
+    def rows(self, phase: int) -> npt.NDArray[np.intp]:
+        """Raster indices of the coded tokens of a phase."""
+        return np.asarray(self.layout.place[self.coded[phase] + phase * (self.layout.tokens // 2)])
+
+    def start(self, model: EntropyModel, components: Sequence[int], symbols: I32) -> Steps:
+        """Begin the walk through some components (all in one batch).
+
+        ``symbols`` (C, N, 64) must hold every component before each of them.
+        """
+        import torch
+
+        n = symbols.shape[1]
+        place = self.layout.place
+        rows = np.zeros((len(components), n + 1, FEATURES), np.int8)
+        moves = np.zeros((len(components), n + 1, 64, 3), np.int16)
+        context = self.features.context.shape[-1]
+        for i, k in enumerate(components):
+            rows[i, :n, :context] = self.features.context[k]
+            for back in range(1, min(k, PREVIOUS_COMPONENTS) + 1):
+                at = context + 64 * (back - 1)
+                rows[i, :n, at : at + 64] = compand(symbols[k - back].astype(np.int64) * 8)
+            rows[i, :n, -SIDE_FEATURES:] = self.features.side[k]
+            moves[i, :n] = self.features.candidates[k]
+        flat = np.broadcast_to(self.flat, (len(components), len(self.flat)))
+        return model.network.steps(
+            torch.from_numpy(rows[:, place]),
+            torch.from_numpy(moves[:, place]),
+            torch.from_numpy(flat.copy()),
+            torch.from_numpy(place < n),
+            self.layout,
+        )
+
+    def answer(self, phase: int, symbols: npt.NDArray[np.int32], device: torch.device) -> Tensor:
+        """Symbols (B, rows, n) of the coded tokens, as the network wants to hear them."""
+        import torch
+
+        full = np.zeros((len(symbols), self.layout.tokens // 2, symbols.shape[-1]), np.int32)
+        full[:, self.coded[phase]] = symbols
+        return torch.from_numpy(full).to(device)
+
+
+def _numbers(x: Tensor, chosen: npt.NDArray[np.intp]) -> I64:
+    """(B, tokens / 2, n) tensor to (B, rows * n) integers of the coded tokens."""
+    picked = x.cpu().numpy()[:, chosen].astype(np.int64)
+    return np.asarray(picked.reshape(len(picked), -1))
+
+
+def network_batches(
+    model: EntropyModel, features: UnitFeatures, importance: U8, symbols: I32
+) -> list[Batch]:
+    """(symbols, location, scale) of every step, in coding order (encoder).
+
+    The encoder knows all symbols, so all components go through the network at once; integers do
+    not care about the size of a batch.
+    """
+    import torch
+
+    unit = _Unit.of(features, importance)
+    components = range(len(symbols))
+    found: list[list[Batch]] = [[] for _ in components]
+    with torch.no_grad():
+        steps = unit.start(model, components, symbols)
+        step = next(steps)
+        while True:
+            g, p, location, scale = step
+            mine = symbols[:, unit.rows(p), slice(*GROUPS[g])]
+            where, wide = _numbers(location, unit.coded[p]), _numbers(scale, unit.coded[p])
+            for k in components:
+                found[k].append((mine[k].astype(np.int64).reshape(-1), where[k], wide[k]))
+            try:
+                step = steps.send(unit.answer(p, mine, location.device))
+            except StopIteration:
+                return [batch for component in found for batch in component]
+
+
+def decode_network(
+    reader: Reader, model: EntropyModel, features: UnitFeatures, importance: U8
+) -> I32:
+    """Read the symbols (C, N, 64) of a unit through the network."""
+    import torch
+
+    unit = _Unit.of(features, importance)
+    c, n, _ = features.context.shape
+    symbols = np.zeros((c, n, 64), np.int32)
+    with torch.no_grad():
+        for k in range(c):
+            steps = unit.start(model, [k], symbols)
+            step = next(steps)
+            while True:
+                g, p, location, scale = step
+                where, wide = (
+                    _numbers(location, unit.coded[p])[0],
+                    _numbers(scale, unit.coded[p])[0],
+                )
+                values = reader.symbols(where, wide, model.models)
+                if len(values) and int(np.abs(values).max()) >= 1 << 24:
+                    raise CorruptError(
+                        "a symbol is beyond every quantizer level; the payload is damaged"
+                    )
+                band = slice(*GROUPS[g])
+                mine = values.astype(np.int32).reshape(-1, band.stop - band.start)
+                symbols[k, unit.rows(p), band] = mine
+                try:
+                    step = steps.send(unit.answer(p, mine[None], location.device))
+                except StopIteration:
+                    break
+    return symbols
+
+
+def plain_scales(symbols: I32, importance: U8, models: Models) -> npt.NDArray[np.int64]:
+    """Cheapest scale index per component and plain band.
+
+    Parameters
+    ----------
+    symbols : array, (C, N, 64)
+    importance : array, (h, w)
+    """
+    coded = importance.reshape(-1) != SKIPPED
+    chosen = np.zeros((len(symbols), len(PLAIN_BANDS)), np.int64)
+    for k, component in enumerate(symbols):
+        for b, (low, high) in enumerate(PLAIN_BANDS):
+            values = component[coded, low:high].astype(np.int64).reshape(-1)
+            chosen[k, b] = best_scale(values, models)
+    return chosen
+
+
+def best_scale(values: I64, models: Models) -> int:
+    """Scale index that codes centered integers with the fewest bits; 0 if there are none."""
+    if not len(values):
+        return 0
+    levels, counts = np.unique(values, return_counts=True)
+    grid = np.broadcast_to(levels, (SCALES, len(levels)))
+    costs = symbol_bits(grid, 0, np.arange(SCALES)[:, None], models) @ counts
+    return int(costs.argmin())
+
+
+def symbol_bits(
+    symbols: I64, location: I64 | int, scale: I64, models: Models
+) -> npt.NDArray[np.float64]:
+    """Code length of each symbol in bits (an estimate for escapes), for encoder decisions."""
+    where = np.broadcast_to(np.asarray(location, np.int64), symbols.shape)
+    wide = np.broadcast_to(np.asarray(scale, np.int64), symbols.shape)
+    whole, table, low_bits = address(where, wide)
+    high = (symbols - whole) >> low_bits
+    reach = models.reach[table]
+    inside = np.abs(high) <= reach
+    index = models.tables.starts[table] + np.where(inside, high + reach, 2 * reach + 1)
+    bits = models.bits[index] + low_bits
+    return np.asarray(bits + np.where(inside, 0, 6 + np.log2(np.maximum(np.abs(high) - reach, 1))))
+
+
+def plain_batches(symbols: I32, importance: U8, scales: npt.NDArray[np.int64]) -> list[Batch]:
+    """(symbols, location, scale) of every component under the plain coder."""
+    coded = importance.reshape(-1) != SKIPPED
+    wide = _plain_row(scales)
+    batches = []
+    for k, component in enumerate(symbols):
+        values = component[coded].astype(np.int64)
+        scale = np.broadcast_to(wide[k], values.shape).reshape(-1)
+        batches.append((values.reshape(-1), np.zeros(values.size, np.int64), scale))
+    return batches
+
+
+def decode_plain(
+    reader: Reader, importance: U8, scales: npt.NDArray[np.int64], models: Models
+) -> I32:
+    """Read the symbols (C, N, 64) of a unit that the plain coder wrote."""
+    coded = importance.reshape(-1) != SKIPPED
+    wide = _plain_row(scales)
+    symbols = np.zeros((len(scales), coded.size, 64), np.int32)
+    for k in range(len(scales)):
+        scale = np.broadcast_to(wide[k], (int(coded.sum()), 64)).reshape(-1)
+        values = reader.symbols(np.zeros(scale.size, np.int64), scale, models)
+        symbols[k, coded] = np.clip(values, -(1 << 24), 1 << 24).reshape(-1, 64)
+    return symbols
+
+
+def _plain_row(scales: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(C, 64) scale index of every coefficient from (C, bands)."""
+    widths = [high - low for low, high in PLAIN_BANDS]
+    return np.repeat(scales, widths, axis=1)
+
+
+def batch_bits(batches: list[Batch], models: Models) -> float:
+    """Total code length of batches in bits."""
+    return float(sum(symbol_bits(s, m, w, models).sum() for s, m, w in batches))
+
+
+def write_batches(writer: Writer, batches: list[Batch], models: Models) -> None:
+    """Range-code batches in order."""
+    for symbols, location, scale in batches:
+        writer.symbols(symbols, location, scale, models)

@@ -1,0 +1,49 @@
+"""Don't-care filling: hidden pixels take the values that cost the fewest bits (encoder only)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.transform import KERNEL
+
+_SCALE = 2.0**-18
+_ROUNDS = 5
+
+
+def fill_hidden(
+    residual: npt.NDArray[np.float32],
+    hidden: npt.NDArray[np.bool_],
+    steps: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Replace a residual under hidden pixels by a sparse continuation of the clear ones.
+
+    Parameters
+    ----------
+    residual : array, (C, N, 64) float32
+        Residual of partly hidden blocks in raster order, units of 2**-4 DN.
+    hidden : array, (N, 64) bool
+    steps : array, (N,) float32
+        Quantization step of each block.
+
+    Returns
+    -------
+    array, (C, N, 64) float32
+        Equal to ``residual`` on clear pixels.
+
+    Notes
+    -----
+    Projections onto convex sets with a falling threshold (Guleryuz 2006): transform, keep what
+    would be quantized to something, go back, restore the clear pixels.
+    """
+    kernel = (KERNEL * _SCALE).astype(np.float32)
+    clear = ~hidden
+    count = np.maximum(clear.sum(-1), 1).astype(np.float32)
+    level = np.where(clear, residual, 0).sum(-1) / count
+    filled = np.where(clear, residual, level[..., None])
+    for k in range(_ROUNDS):
+        coefficients = filled @ kernel.T
+        threshold = steps * np.float32(0.65 + 1.0 * (1 - k / (_ROUNDS - 1)))
+        kept = np.where(np.abs(coefficients) >= threshold[None, :, None], coefficients, 0)
+        filled = np.where(clear, residual, kept @ kernel)
+    return np.asarray(filled, np.float32)

@@ -1,0 +1,78 @@
+"""What an archive remembers about the error of each unit and frame, as small integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.types import GroupGrid
+
+U16 = npt.NDArray[np.uint16]
+
+NODATA_FROM_CLASSES = 1
+"""Frame flag: nodata pixels of every group are exactly those under mask class 0 (SCL)."""
+
+_NDVI_UNITS = 100_000
+_CLEAR_UNITS = 1000
+_MSE_OCTAVE = 32
+_RED = "B04"
+_NIR = ("B08", "B8A")
+
+
+@dataclass(frozen=True)
+class FrameStats:
+    """Per frame."""
+
+    flags: int = 0
+    clear_share: float = 0.0
+    """Share of pixels that show the ground, over all groups."""
+    ndvi: float | None = None
+    """Mean absolute NDVI error on clear pixels; None without red and near infrared."""
+
+    def pack(self) -> tuple[int, int, int]:
+        """Integers for the index: flags, per mille, NDVI error in 1e-5 plus one (0 = none)."""
+        ndvi = 0 if self.ndvi is None else 1 + round(self.ndvi * _NDVI_UNITS)
+        return self.flags, round(self.clear_share * _CLEAR_UNITS), ndvi
+
+    @classmethod
+    def unpack(cls, stats: tuple[int, ...]) -> FrameStats:
+        """Inverse of `pack`."""
+        flags, clear, ndvi = (*stats, 0, 0, 0)[:3]
+        return cls(flags, clear / _CLEAR_UNITS, (ndvi - 1) / _NDVI_UNITS if ndvi else None)
+
+
+def error_stats(original: U16, decoded: U16, clear: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Achieved error of a unit on clear pixels.
+
+    Parameters
+    ----------
+    original, decoded : array, (C, H, W) uint16
+    clear : array, (H, W) bool
+
+    Returns
+    -------
+    (int, int, int)
+        Largest absolute error; mean squared error as ``1 + round(32 log2(1 + mse))``, 0 where no
+        pixel is clear; number of clear pixels.
+    """
+    count = int(clear.sum())
+    if not count:
+        return 0, 0, 0
+    miss = (original.astype(np.int64) - decoded)[:, clear]
+    mse = float((miss * miss).mean())
+    return int(np.abs(miss).max()), 1 + round(_MSE_OCTAVE * np.log2(1 + mse)), count
+
+
+def mean_squared_error(stored: int) -> float:
+    """Mean squared error from its stored form (within 1.1 %)."""
+    return float(2.0 ** ((stored - 1) / _MSE_OCTAVE) - 1) if stored else 0.0
+
+
+def ndvi_bands(grid: GroupGrid) -> tuple[int, int] | None:
+    """Channel positions of red and near infrared, if the group has both."""
+    for nir in _NIR:
+        if _RED in grid.bands and nir in grid.bands:
+            return grid.bands.index(_RED), grid.bands.index(nir)
+    return None

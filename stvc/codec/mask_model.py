@@ -1,0 +1,209 @@
+"""Order and probabilities of a mask's pixels; shared by encoder and decoder of ``mask_coder``.
+
+The raster is walked from coarse to fine: one pixel, then for each spacing h = ..., 4, 2, 1 four
+passes that fill the centers of the coarser lattice's squares (in two checkerboard halves) and then
+the middles of their sides (horizontal, then vertical ones). All pixels of a pass are predicted at
+once: for each class, a pixel's 36 nearest lattice neighbors that are known already, the share of
+the class so far and, optionally, the previous raster vote with integer weights that were trained on
+real masks (``mask_tables``); how rough the raster was so far scales the votes. They become integer
+frequencies, so no result depends on floating-point rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.mask_tables import OFFSETS, Tables, load_tables
+from stvc.types import U8
+
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+_CHUNK = 4096
+_PLAN_PIXELS = 2**17
+_NEAR = 8
+_RINGS = 12
+_ROUGH_SPACING = 8
+_LARGEST_DROP = 1023
+# Frequencies of up to 12 classes must add up exactly in float32, that is to less than 2**24. They
+# are listed by an integer recurrence because exp() may round differently elsewhere.
+
+
+def _frequencies() -> F32:
+    table = []
+    value = 1 << 50
+    for _ in range(_LARGEST_DROP + 1):
+        table.append(max(1, value >> 30))
+        value = value * 64520 >> 16  # 64520 / 65536 = exp(-1 / 64)
+    return np.array(table, dtype=np.float32)
+
+
+_FREQUENCIES = _frequencies()
+
+
+def walk(
+    shape: tuple[int, int],
+    values: U8,
+    scene: bool,
+    previous: U8 | None,
+    code: Callable[[F32, I64, I64], I64],
+) -> I64:
+    """Visit all pixels from coarse to fine.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (H, W), not empty.
+    values : ndarray, (K,) uint8
+        The classes that occur, ascending; K >= 2.
+    scene : bool
+        Whether they are scene classes 0 to 11; otherwise K = 2.
+    previous : ndarray, (H, W) uint8, optional
+        A raster that resembles this one.
+    code : callable
+        Gets frequencies (n, K) of n pixels, integers in float32, with their rows and columns, and
+        returns their symbols (n,): indexes into ``values``, just encoded or decoded.
+
+    Returns
+    -------
+    ndarray, (H, W) int64
+        All symbols.
+    """
+    tables = load_tables(scene, previous is not None)
+    missing = tables.classes
+    # Tables speak of scene classes, or of the lower and the higher of two values.
+    labels = values.astype(np.int64) if scene else np.arange(2)
+    affinity = np.ascontiguousarray(tables.affinity[:, :, labels]).astype(np.int32)
+    before = None
+    if previous is not None:
+        to_label = np.full(256, missing, np.uint8)
+        to_label[np.arange(missing) if scene else values] = np.arange(missing)
+        before = np.append(to_label[previous], np.uint8(missing))
+    known = np.full(shape[0] * shape[1] + 1, missing, np.uint8)
+    symbols = np.zeros(shape, np.int64)
+    counts, rough = np.zeros(len(values), np.int64), np.zeros(2, np.int64)
+    for steps in _plan(*shape):
+        # Pixels of one pass must not see each other, however they are cut into steps.
+        tally, state = counts.copy(), _roughness(rough)
+        for step in steps:
+            around = known[step.neighbors]
+            votes = _votes(tables, affinity, labels, step, around, before, tally)
+            votes = votes * int(tables.scale[step.kind, state]) >> 8
+            drop = votes.max(axis=1, keepdims=True) - votes
+            table = _FREQUENCIES[np.minimum(drop, _LARGEST_DROP)]
+            found = code(table, step.rows, step.columns)
+            symbols[step.rows, step.columns] = found
+            label = labels[found].astype(np.uint8)
+            known[step.rows * shape[1] + step.columns] = label
+            counts += np.bincount(found, minlength=len(values))
+            if step.spacing <= _ROUGH_SPACING:
+                near = around[:, :_NEAR]
+                first = near[np.arange(len(near)), (near != missing).argmax(axis=1)]
+                seen = first != missing
+                rough += (int((first != label)[seen].sum()), int(seen.sum()))
+    return symbols
+
+
+def _roughness(rough: I64) -> int:
+    unlike, seen = rough.tolist()
+    return min(4, 20 * unlike // seen) if seen > 7 else 5
+
+
+def _votes(
+    tables: Tables,
+    affinity: npt.NDArray[np.int32],
+    labels: I64,
+    step: _Step,
+    around: U8,
+    before: U8 | None,
+    counts: I64,
+) -> I64:
+    """Sum the weights for each pixel and class: (n, K) int64, about 1/64 nat each."""
+    kind = step.kind
+    if not counts.any():
+        return np.zeros((len(step.rows), len(labels)), np.int64)
+    votes: I64 = affinity[np.arange(len(OFFSETS)), around].sum(axis=1, dtype=np.int64)
+    votes += tables.bias[kind, labels]
+    same = around[:, :_RINGS, None] == labels.astype(np.uint8)
+    rings = same.reshape(len(around), 3, 4, len(labels)).sum(axis=2)
+    votes += tables.support[kind][rings[:, 0], rings[:, 1], rings[:, 2]]
+    # floor(log2((total + 1) / (count + 1/4))) in integers: how rare a class has been so far.
+    scaled = (4 * counts[:, None] + 1) << np.arange(1, 9)
+    votes += tables.rarity[kind, (scaled <= 4 * (counts.sum() + 1)).sum(axis=1)]
+    if before is not None:
+        past, near = before[step.rows * step.width + step.columns], around[:, :_NEAR]
+        seen = near != tables.classes
+        agree = ((before[step.neighbors[:, :_NEAR]] == near) & seen).sum(axis=1)
+        total = seen.sum(axis=1)
+        trust = np.where(total > 0, (8 * agree + total // 2) // np.maximum(total, 1), 9)
+        gain = tables.affinity_before[past][:, labels].astype(np.int64)
+        gain = gain * tables.gate[kind, trust][:, None] >> 6
+        gain += (past[:, None] == labels) * tables.repeat[kind, trust][:, None]
+        votes += gain * (past != tables.classes)[:, None]
+    return votes
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Some pixels of one pass; all of them are coded at once."""
+
+    kind: int
+    """0 and 1: centers of squares, 2: middles of horizontal sides, 3: of vertical sides."""
+    spacing: int
+    """Lattice spacing h in pixels."""
+    width: int
+    """Raster width."""
+    rows: I64
+    """(n,)."""
+    columns: I64
+    """(n,)."""
+    neighbors: I64
+    """(n, 36) positions in the flat raster; its size for those outside."""
+
+
+def _plan(height: int, width: int) -> Iterable[Iterable[_Step]]:
+    return (_kept_plan if height * width <= _PLAN_PIXELS else _passes)(height, width)
+
+
+@lru_cache(maxsize=4)
+def _kept_plan(height: int, width: int) -> tuple[tuple[_Step, ...], ...]:
+    return tuple(tuple(steps) for steps in _passes(height, width))
+
+
+def _passes(height: int, width: int) -> Iterator[Iterable[_Step]]:
+    """Yield the passes, coarse to fine, each in steps of bounded size."""
+    shape = (height, width)
+    spacing = 1 << (max(shape) - 1).bit_length()
+    yield _steps(0, spacing, shape, (0, 0))
+    while spacing > 1:
+        spacing //= 2
+        for kind, corner in enumerate(((1, 1), (1, 1), (0, 1), (1, 0))):
+            yield _steps(kind, spacing, shape, corner)
+
+
+def _steps(
+    kind: int, spacing: int, shape: tuple[int, int], corner: tuple[int, int]
+) -> Iterator[_Step]:
+    height, width = shape
+    down = len(range(corner[0] * spacing, height, 2 * spacing))
+    across = len(range(corner[1] * spacing, width, 2 * spacing))
+    for start in range(0, down * across, _CHUNK):
+        cell = np.arange(start, min(start + _CHUNK, down * across))
+        row, column = cell // across, cell % across
+        if kind < 2:
+            half = (row + column) % 2 == kind
+            row, column = row[half], column[half]
+        if len(row) == 0:
+            continue
+        rows = (2 * row + corner[0]) * spacing
+        columns = (2 * column + corner[1]) * spacing
+        y = rows[:, None] + OFFSETS[:, 0] * spacing
+        x = columns[:, None] + OFFSETS[:, 1] * spacing
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        neighbors = np.where(inside, y * width + x, height * width)
+        yield _Step(kind, spacing, width, rows, columns, neighbors)

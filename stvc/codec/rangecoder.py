@@ -1,0 +1,183 @@
+"""Symbols to range-coded words and back, over constriction's range coder.
+
+Everything goes through integer-valued frequencies whose sum is a power of two. Symbols of one batch
+are sorted by table, so that each table is called once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.tables import DIRECT_SCALES, FRACTIONS, TOTAL, Tables, split_scale
+from stvc.errors import CorruptError
+from stvc.model.architecture import LOCATION_BITS
+
+I64 = npt.NDArray[np.int64]
+
+_MAX_UNIFORM_BITS = 12
+_MAX_ESCAPE_BITS = 24
+
+
+@lru_cache(maxsize=64)
+def _uniform(size: int) -> Any:
+    return constriction.stream.model.Uniform(size)
+
+
+@lru_cache(maxsize=64)
+def _categorical(frequencies: tuple[int, ...]) -> Any:
+    return constriction.stream.model.Categorical(np.array(frequencies, np.float64), perfect=False)
+
+
+class Models:
+    """Constriction's form of a set of tables, built when first needed."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.reach = np.array([tables.reach(k) for k in range(len(tables.starts) - 1)], np.int64)
+        self.bits = np.log2(TOTAL) - np.log2(tables.frequencies)
+        """Code length of every entry of every table, for encoder decisions."""
+        self._models: dict[int, Any] = {}
+
+    def __getitem__(self, table: int) -> Any:
+        if table not in self._models:
+            frequencies = self.tables.frequencies_of(table).astype(np.float64)
+            self._models[table] = constriction.stream.model.Categorical(frequencies, perfect=False)
+        return self._models[table]
+
+
+class Writer:
+    """Encoder of one payload."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def uniform(self, value: int, size: int) -> None:
+        """Write one integer in ``range(size)``, every value equally likely."""
+        if size > 1:
+            self._coder.encode(value, _uniform(size))
+
+    def flag(self, value: bool, frequencies: tuple[int, int] = (1, 1)) -> None:
+        """Write one bit with the given odds of (false, true)."""
+        self._coder.encode(int(value), _categorical(frequencies))
+
+    def bits(self, values: I64, count: int) -> None:
+        """Write integers below ``2**count`` as they are."""
+        low = min(count, _MAX_UNIFORM_BITS)
+        self._coder.encode((values & ((1 << low) - 1)).astype(np.int32), _uniform(1 << low))
+        if count > low:
+            self.bits(values >> low, count - low)
+
+    def symbols(self, symbols: I64, location: I64, scale: I64, models: Models) -> None:
+        """Write a batch of symbols under their locations (1/8 steps) and scale indices."""
+        whole, table, low_bits = address(location, scale)
+        relative = symbols - whole
+        high = relative >> low_bits
+        reach = models.reach[table]
+        escaped = np.abs(high) > reach
+        coded = np.where(escaped, 2 * reach + 1, high + reach)
+        order, runs = _runs(table)
+        ordered = coded[order].astype(np.int32)
+        for k, start, stop in runs:
+            self._coder.encode(ordered[start:stop], models[k])
+        for count in np.unique(low_bits[low_bits > 0]):
+            chosen = low_bits == count
+            self.bits(relative[chosen] & ((1 << int(count)) - 1), int(count))
+        for value, limit in zip(high[escaped].tolist(), reach[escaped].tolist(), strict=True):
+            self._escape(value, limit)
+
+    def _escape(self, value: int, limit: int) -> None:
+        excess = abs(value) - limit
+        length = excess.bit_length()
+        self.uniform(length, _MAX_ESCAPE_BITS)
+        self.bits(np.array([excess]), length)
+        self.flag(value < 0)
+
+    def getvalue(self) -> bytes:
+        """Little-endian words without trailing zero bytes."""
+        words: bytes = self._coder.get_compressed().astype("<u4").tobytes()
+        return words.rstrip(b"\0")
+
+
+class Reader:
+    """Decoder of one payload; mirrors `Writer` call by call."""
+
+    def __init__(self, payload: bytes) -> None:
+        padded = payload + b"\0" * (-len(payload) % 4)
+        self._coder = constriction.stream.queue.RangeDecoder(
+            np.frombuffer(padded, "<u4").astype(np.uint32)
+        )
+
+    def uniform(self, size: int) -> int:
+        """Read one integer in ``range(size)``."""
+        return int(self._decode(_uniform(size))) if size > 1 else 0
+
+    def flag(self, frequencies: tuple[int, int] = (1, 1)) -> bool:
+        """Read one bit."""
+        return bool(self._decode(_categorical(frequencies)))
+
+    def bits(self, amount: int, count: int) -> I64:
+        """Read ``amount`` integers below ``2**count``."""
+        low = min(count, _MAX_UNIFORM_BITS)
+        values: I64 = self._decode(_uniform(1 << low), amount).astype(np.int64)
+        return values | (self.bits(amount, count - low) << low) if count > low else values
+
+    def symbols(self, location: I64, scale: I64, models: Models) -> I64:
+        """Read a batch of symbols."""
+        whole, table, low_bits = address(location, scale)
+        reach = models.reach[table]
+        order, runs = _runs(table)
+        ordered = np.empty(len(table), np.int64)
+        for k, start, stop in runs:
+            ordered[start:stop] = self._decode(models[k], stop - start)
+        coded = np.empty_like(ordered)
+        coded[order] = ordered
+        escaped = coded == 2 * reach + 1
+        high = coded - reach
+        low = np.zeros_like(high)
+        for count in np.unique(low_bits[low_bits > 0]):
+            chosen = low_bits == count
+            low[chosen] = self.bits(int(chosen.sum()), int(count))
+        if escaped.any():
+            high[escaped] = [self._escape(limit) for limit in reach[escaped].tolist()]
+        return ((high << low_bits) | low) + whole
+
+    def _escape(self, limit: int) -> int:
+        length = self.uniform(_MAX_ESCAPE_BITS)
+        excess = int(self.bits(1, length)[0]) if length else 0
+        return -(limit + excess) if self.flag() else limit + excess
+
+    def _decode(self, model: Any, amount: int | None = None) -> Any:
+        try:
+            return (
+                self._coder.decode(model) if amount is None else self._coder.decode(model, amount)
+            )
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise CorruptError(
+                f"range coder met impossible bits ({error}); the payload is damaged"
+            ) from None
+
+
+def address(location: I64, scale: I64) -> tuple[I64, I64, I64]:
+    """Whole part of the location, the table, and the number of low bits coded as they are."""
+    whole = (location + FRACTIONS // 2) >> LOCATION_BITS
+    fraction = location - (whole << LOCATION_BITS) + FRACTIONS // 2
+    reduced, low_bits = split_scale(scale)
+    fraction = np.where(low_bits > 0, 0, fraction)
+    # ^ dropping low bits rounds down: the center of a coarse bin lies half a bin above its floor,
+    #   so the mean is -1/2 in coarse units, which is fraction 0
+    return whole, fraction * DIRECT_SCALES + reduced, low_bits
+
+
+def _runs(table: I64) -> tuple[npt.NDArray[np.intp], list[tuple[int, int, int]]]:
+    """Stable order by table, and (table, start, stop) of each run."""
+    order = np.argsort(table, kind="stable")
+    ordered = table[order]
+    edges = np.flatnonzero(np.diff(ordered)) + 1
+    starts = np.concatenate([[0], edges]) if len(ordered) else np.zeros(0, np.int64)
+    stops = np.append(edges, len(ordered)) if len(ordered) else np.zeros(0, np.int64)
+    return order, [(int(ordered[a]), int(a), int(b)) for a, b in zip(starts, stops, strict=True)]

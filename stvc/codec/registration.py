@@ -1,0 +1,141 @@
+"""Sub-pixel registration: kornia estimates a shift, a fixed-point warp applies it.
+
+Clear dates of one place shift against each other by fractions of a pixel. The estimate is a
+suggestion (floating point, encoder only); what travels is a shift in 1/8 pixel, and the warp that
+both sides apply is integer arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.transform import I32
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHIFT_UNITS = 8
+MAX_SHIFT = 2 * SHIFT_UNITS
+"""Largest shift per axis, in 1/8 pixel."""
+
+_TAPS = 6
+_TAP_BITS = 7
+_PASS_BITS = 3
+# ^ each pass keeps 4 fractional bits: 65535 * 128 * 16 stays far below 2**63
+
+
+def _filters() -> npt.NDArray[np.int64]:
+    """(8, 6) Lanczos-3 taps per 1/8 pixel, integers that sum to 128."""
+    phase = np.arange(SHIFT_UNITS)[:, None] / SHIFT_UNITS
+    t = np.arange(-2, 4)[None] - phase
+    taps = np.sinc(t) * np.sinc(t / 3)
+    taps = np.rint(taps / taps.sum(1, keepdims=True) * (1 << _TAP_BITS)).astype(np.int64)
+    taps[np.arange(SHIFT_UNITS), np.where(phase[:, 0] > 0.5, 3, 2)] += (1 << _TAP_BITS) - taps.sum(
+        1
+    )
+    return np.asarray(taps, np.int64)
+
+
+FILTERS = _filters()
+
+
+def _shift_axis(planes: npt.NDArray[np.int64], shift: int, axis: int) -> npt.NDArray[np.int64]:
+    """Sample at ``position + shift / 8`` along one axis, edges repeated, 4 bits more precise."""
+    whole, phase = divmod(shift, SHIFT_UNITS)
+    if phase == 0:
+        index = np.clip(np.arange(planes.shape[axis]) + whole, 0, planes.shape[axis] - 1)
+        return np.asarray(planes.take(index, axis)) << (_TAP_BITS - _PASS_BITS)
+    total = np.zeros_like(planes)
+    for k in range(_TAPS):
+        index = np.clip(np.arange(planes.shape[axis]) + whole + k - 2, 0, planes.shape[axis] - 1)
+        total += planes.take(index, axis) * FILTERS[phase, k]
+    return np.asarray((total + (1 << _PASS_BITS >> 1)) >> _PASS_BITS)
+
+
+def warp(planes: npt.NDArray[np.generic], shift: tuple[int, int]) -> I32:
+    """Translate planes by a fraction of a pixel, in fixed point.
+
+    Parameters
+    ----------
+    planes : array, (C, H, W) integers, 0 to 65535
+    shift : (int, int)
+        (dy, dx) in 1/8 pixel: the output at ``p`` is the input at ``p + shift / 8``.
+
+    Returns
+    -------
+    array, (C, H, W) int32, 0 to 65535
+    """
+    if shift == (0, 0):
+        return planes.astype(np.int32)
+    rows = _shift_axis(planes.astype(np.int64), shift[0], 1)
+    both = _shift_axis(rows, shift[1], 2)
+    scale = 2 * (_TAP_BITS - _PASS_BITS)
+    moved = (both + (1 << scale >> 1)) >> scale
+    return np.asarray(np.clip(moved, 0, 65535), np.int32)
+
+
+def estimate_shift(
+    current: npt.NDArray[np.generic],
+    reference: npt.NDArray[np.generic],
+    clear: npt.NDArray[np.bool_],
+    iterations: int = 3,
+) -> tuple[int, int]:
+    """Estimate the shift that `warp` should apply to ``reference`` (Lucas-Kanade, encoder only).
+
+    Parameters
+    ----------
+    current, reference : array, (H, W)
+        One spectral component of the frame and of its reference, DN.
+    clear : array, (H, W) bool
+        Pixels to trust.
+
+    Returns
+    -------
+    (int, int)
+        (dy, dx) in 1/8 pixel, at most `MAX_SHIFT`; (0, 0) if there is too little to see.
+    """
+    import torch
+    from kornia.filters import gaussian_blur2d, spatial_gradient
+
+    if clear.sum() < 64 or min(current.shape) < 16:
+        return 0, 0
+    target = gaussian_blur2d(_image(current), (5, 5), (1.0, 1.0))[0, 0].numpy().astype(np.float64)
+    weight = clear.copy()
+    weight[:3] = weight[-3:] = False
+    weight[:, :3] = weight[:, -3:] = False
+    shift = np.zeros(2)
+    with torch.no_grad():
+        for _ in range(iterations):
+            eighths = tuple(int(v) for v in np.rint(shift * SHIFT_UNITS))
+            base = np.clip(reference, 0, 65535)[None]
+            moved = gaussian_blur2d(
+                _image(warp(base, (eighths[0], eighths[1]))[0]), (5, 5), (1.0, 1.0)
+            )
+            grad = spatial_gradient(moved, mode="diff")[0, 0].numpy().astype(np.float64)
+            gx, gy = grad[0][weight], grad[1][weight]
+            error = (target - moved[0, 0].numpy())[weight]
+            error -= np.median(error)
+            # ^ haze and illumination lift whole frames
+            robust = 1.0 / (1.0 + (error / (1.5 * np.median(np.abs(error)) + 1.0)) ** 2)
+            normal = np.array(
+                [
+                    [(robust * gy * gy).sum(), (robust * gy * gx).sum()],
+                    [(robust * gy * gx).sum(), (robust * gx * gx).sum()],
+                ]
+            )
+            side = np.array([(robust * gy * error).sum(), (robust * gx * error).sum()])
+            if np.linalg.cond(normal) > 1e4 or not np.isfinite(normal).all():
+                return 0, 0
+            shift = np.array(eighths) / SHIFT_UNITS + np.linalg.solve(normal, side)
+            shift = np.clip(shift, -MAX_SHIFT / SHIFT_UNITS, MAX_SHIFT / SHIFT_UNITS)
+    rounded = np.rint(shift * SHIFT_UNITS).astype(int)
+    return int(rounded[0]), int(rounded[1])
+
+
+def _image(plane: npt.NDArray[np.generic]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]

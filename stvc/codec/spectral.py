@@ -1,0 +1,93 @@
+"""Integer Karhunen-Loeve transform over the bands of one native-resolution group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.transform import FRACTION_BITS, I32, round_shift
+
+_SCALE_BITS = 14
+_MAX_JOINT = 16
+"""Bands beyond this count are decorrelated in runs of 16: the matrix stays small in the header."""
+
+
+@dataclass(frozen=True)
+class Klt:
+    """A spectral transform as it stands in an archive header."""
+
+    matrix: npt.NDArray[np.int16]
+    """(C, C) rows are components, strongest first inside each run, scale 2**14."""
+    mean: npt.NDArray[np.int32]
+    """(C,) mean DN per band: what is predicted when nothing is known."""
+    spread: npt.NDArray[np.uint8]
+    """(C,) ``8 log2(standard deviation in DN)`` per component: a prior for the entropy model."""
+
+    def forward(self, planes: npt.NDArray[np.generic]) -> I32:
+        """(C, H, W) DN to (C, H, W) components in units of 2**-4 DN, exact."""
+        c, h, w = planes.shape
+        flat = planes.reshape(c, h * w).astype(np.float64)
+        turned = self.matrix.astype(np.float64) @ flat
+        return round_shift(turned, _SCALE_BITS - FRACTION_BITS).astype(np.int32).reshape(c, h, w)
+
+    def inverse(self, planes: npt.NDArray[np.generic]) -> I32:
+        """(C, H, W) components in units of 2**-4 DN to (C, H, W) int32 DN (not clipped), exact."""
+        c, h, w = planes.shape
+        flat = planes.reshape(c, h * w).astype(np.float64)
+        turned = self.matrix.T.astype(np.float64) @ flat
+        return round_shift(turned, _SCALE_BITS + FRACTION_BITS).astype(np.int32).reshape(c, h, w)
+
+    def to_header(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "matrix": self.matrix.ravel().tolist(),
+            "mean": self.mean.tolist(),
+            "spread": self.spread.tolist(),
+        }
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> Klt:
+        """Inverse of `to_header`."""
+        mean = np.array(header["mean"], np.int32)
+        matrix = np.array(header["matrix"], np.int16).reshape(len(mean), len(mean))
+        return cls(matrix, mean, np.array(header["spread"], np.uint8))
+
+
+def fit_klt(samples: npt.NDArray[np.generic]) -> Klt:
+    """Fit the transform to clear pixels.
+
+    Parameters
+    ----------
+    samples : array, (N, C) DN of clear pixels; N may be 0.
+
+    Notes
+    -----
+    Encoder only: the eigenvectors are rounded to integers and travel in the header. Their sign
+    is fixed (largest entry positive), so that encoding is deterministic.
+    """
+    n, c = samples.shape
+    if n == 0:
+        return Klt(
+            np.eye(c, dtype=np.int16) << _SCALE_BITS,
+            np.zeros(c, np.int32),
+            np.full(c, 64, np.uint8),
+        )
+    x = samples.astype(np.float64)
+    mean = x.mean(0)
+    x -= mean
+    covariance = x.T @ x / n
+    vectors = np.zeros((c, c))
+    for lo in range(0, c, _MAX_JOINT):
+        run = slice(lo, min(lo + _MAX_JOINT, c))
+        basis = np.linalg.eigh(covariance[run, run])[1]
+        basis = basis[:, ::-1].T
+        # ^ eigh sorts ascending
+        basis *= np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(1)])[:, None]
+        vectors[run, run] = basis
+    matrix = np.rint(vectors * (1 << _SCALE_BITS)).astype(np.int16)
+    variance = np.einsum("ij,jk,ik->i", vectors, covariance, vectors)
+    spread = np.clip(np.rint(4 * np.log2(np.maximum(variance, 1.0))), 0, 255)
+    return Klt(matrix, np.rint(mean).astype(np.int32), spread.astype(np.uint8))

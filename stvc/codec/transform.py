@@ -1,0 +1,103 @@
+"""Integer 8x8 block DCT: exact in float64, so every machine computes the same coefficients.
+
+One token is one 8x8 block of one spectral component; its 64 coefficients are in zigzag order.
+The orthonormal two-dimensional DCT-II is one 64x64 integer matrix (scale 2**18). Operands are
+integers and every partial sum stays below 2**53, so a float64 matrix product is exact in any
+order of summation, on any BLAS.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from einops import rearrange
+
+BLOCK = 8
+COEFFICIENTS = BLOCK * BLOCK
+FRACTION_BITS = 4
+"""Coefficients are integers in units of 2**-4 DN."""
+
+_SCALE_BITS = 18
+
+I32 = npt.NDArray[np.int32]
+F64 = npt.NDArray[np.float64]
+
+
+def _zigzag() -> npt.NDArray[np.intp]:
+    order = sorted(
+        ((v, u) for v in range(BLOCK) for u in range(BLOCK)),
+        key=lambda p: (p[0] + p[1], p[0] if (p[0] + p[1]) % 2 else p[1]),
+    )
+    return np.array([v * BLOCK + u for v, u in order])
+
+
+ZIGZAG = _zigzag()
+"""(64,) raster position of each zigzag position."""
+
+RADIUS = np.hypot(ZIGZAG // BLOCK, ZIGZAG % BLOCK)
+"""(64,) radial frequency of each zigzag position, 0 to 9.9."""
+
+
+def _kernel() -> F64:
+    n = np.arange(BLOCK)
+    one = np.cos((2 * n[None] + 1) * n[:, None] * np.pi / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
+    one[0] /= np.sqrt(2)
+    # ^ float cosines are rounded to integers once; the margin of every entry to a rounding
+    #   boundary is checked by the tests, so that no libm can change the bit stream
+    kernel: F64 = np.rint(np.kron(one, one)[ZIGZAG] * (1 << _SCALE_BITS))
+    return kernel
+
+
+KERNEL = _kernel()
+"""(64, 64) float64 holding integers: rows are zigzag positions, columns raster pixels."""
+
+
+def round_shift(x: F64, bits: int) -> F64:
+    """Divide integer-valued float64 by ``2**bits``, rounding half up (exact below 2**52)."""
+    return np.asarray(np.floor(x * (0.5**bits) + 0.5))
+
+
+def blocks_of(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Cut (C, H, W) planes, H and W multiples of 8, into (C, H/8, W/8, 64) raster blocks."""
+    cut: npt.NDArray[np.generic] = rearrange(
+        planes, "c (h p) (w q) -> c h w (p q)", p=BLOCK, q=BLOCK
+    )
+    return cut
+
+
+def planes_of(blocks: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Join (C, h, w, 64) raster blocks to (C, 8 h, 8 w) planes; inverse of `blocks_of`."""
+    joined: npt.NDArray[np.generic] = rearrange(
+        blocks, "c h w (p q) -> c (h p) (w q)", p=BLOCK, q=BLOCK
+    )
+    return joined
+
+
+def pad_to_blocks(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Repeat the last row and column of (..., H, W) until H and W are multiples of 8."""
+    h, w = planes.shape[-2:]
+    pad = [(0, 0)] * (planes.ndim - 2) + [(0, -h % BLOCK), (0, -w % BLOCK)]
+    return np.pad(planes, pad, mode="edge") if any(p[1] for p in pad) else planes
+
+
+def forward(planes: npt.NDArray[np.generic]) -> I32:
+    """Transform planes to coefficients.
+
+    Parameters
+    ----------
+    planes : array, (C, H, W) integers, H and W multiples of 8
+        Spectral components in units of 2**-4 DN, magnitude below 2**25.
+
+    Returns
+    -------
+    array, (C, H/8, W/8, 64) int32
+        Zigzag coefficients in units of 2**-4 DN (the transform is orthonormal).
+    """
+    blocks = blocks_of(planes).astype(np.float64)
+    return round_shift(blocks @ KERNEL.T, _SCALE_BITS).astype(np.int32)
+
+
+def inverse(coefficients: npt.NDArray[np.generic]) -> I32:
+    """Transform (C, h, w, 64) zigzag coefficients to (C, 8 h, 8 w) int32 planes."""
+    blocks = round_shift(coefficients.astype(np.float64) @ KERNEL, _SCALE_BITS)
+    return np.asarray(planes_of(blocks.astype(np.int32)), np.int32)

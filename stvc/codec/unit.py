@@ -1,0 +1,300 @@
+"""Payload of one coding unit (tile, date, band group): syntax, encoder and decoder side by side.
+
+byte 0: coder (bits 0-1: network, plain, raw), bit 2: a bounding layer follows
+then, range coded: plan (step, shift, profiles, offsets, reconstruction points), symbols,
+bounding layer. An empty payload means 'as predicted': nothing of the unit was visible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from stvc.codec.analysis import (
+    DEAD_ZONE,
+    MAX_OFFSET,
+    MAX_SHRINK,
+    UnitAnalysis,
+    UnitPlan,
+    analyze,
+    predict_unit,
+    resting_plan,
+    synthesize,
+)
+from stvc.codec.bound import BoundLayer, decode_bound, encode_bound
+from stvc.codec.entropy import (
+    PLAIN_BANDS,
+    batch_bits,
+    decode_network,
+    decode_plain,
+    network_batches,
+    plain_batches,
+    plain_scales,
+    write_batches,
+)
+from stvc.codec.prediction import PROFILES, ReferenceCoefficients, reference_coefficients
+from stvc.codec.quantize import MAX_STEP_INDEX, SKIPPED, importance_class, token_steps
+from stvc.codec.rangecoder import Reader, Writer
+from stvc.codec.references import ReferenceState
+from stvc.codec.registration import MAX_SHIFT
+from stvc.codec.spectral import Klt
+from stvc.errors import CorruptError
+from stvc.model.architecture import SCALES
+from stvc.model.features import FrameSide, UnitFeatures, unit_features
+
+if TYPE_CHECKING:
+    from stvc.model.weights import EntropyModel
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+
+NETWORK, PLAIN, RAW = 0, 1, 2
+_CODER_MASK, _BOUNDED = 3, 4
+_RAW_LEVEL = 19
+_SAME_STEP = (1, 15)
+_SHIFTED = (3, 1)
+_LIFTED = (3, 1)
+_MAX_RESIDUAL = 1 << 27
+# ^ units of 2**-4 DN: four times what 16-bit pixels of 16 bands can ask for, and small enough that
+#   nothing overflows on the way back to pixels
+
+
+@dataclass(frozen=True)
+class UnitContext:
+    """What encoder and decoder both know about a unit before its payload."""
+
+    klt: Klt
+    hidden: npt.NDArray[np.bool_]
+    """(H, W) don't-care pixels, H and W multiples of 8; padding is hidden."""
+    unclear: npt.NDArray[np.bool_]
+    """(H, W) pixels that stay out of the recent state: clouds, even where they are coded."""
+    required: npt.NDArray[np.bool_]
+    """(H, W) pixels that a bound holds for; never padding."""
+    size: tuple[int, int]
+    """(height, width) without padding."""
+    day: int
+    gsd: int
+    base_step: int
+    """The archive's step index."""
+    coarse: bool
+    """``clouds="coarse"``."""
+
+
+@dataclass(frozen=True)
+class EncodedUnit:
+    """A payload and what the decoder will make of it."""
+
+    payload: bytes
+    decoded: U16
+    """(C, H, W) padded."""
+    shift: tuple[int, int]
+    coder: int
+    bits_network: float
+    """Estimated bits under the network, and under the plain coder (0 if nothing was coded)."""
+    bits_plain: float
+
+
+def encode_unit(
+    pixels: U16,
+    context: UnitContext,
+    state: ReferenceState,
+    model: EntropyModel,
+    *,
+    max_error: int | None = None,
+) -> EncodedUnit:
+    """Encode one unit.
+
+    Parameters
+    ----------
+    pixels : array, (C, H, W) uint16, padded to multiples of 8
+    context : UnitContext
+    state : ReferenceState
+        Not changed.
+    model : EntropyModel
+    max_error : int, optional
+        Bound on every required pixel, DN; 0 is lossless.
+    """
+    unit = analyze(
+        pixels,
+        context.hidden,
+        state,
+        context.klt,
+        context.base_step,
+        context.day,
+        coarse=context.coarse,
+        dead_zone=DEAD_ZONE if max_error is None else 0.5,
+    )
+    layer = (
+        None
+        if max_error is None
+        else encode_bound(pixels, unit.decoded, unit.symbols, context.required, max_error)
+    )
+    decoded = unit.decoded if layer is None else layer.decoded
+    if (unit.importance == SKIPPED).all() and (layer is None or layer.empty):
+        return EncodedUnit(b"", unit.decoded, unit.plan.shift, PLAIN, 0.0, 0.0)
+    features = _features(unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, context)
+    c = len(pixels)
+    symbols = unit.symbols.reshape(c, -1, 64)
+    network = network_batches(model, features, unit.importance, symbols)
+    scales = plain_scales(symbols, unit.importance, model.models)
+    plain = plain_batches(symbols, unit.importance, scales)
+    bits = batch_bits(network, model.models), batch_bits(plain, model.models)
+    coder = PLAIN if bits[1] + 6 * scales.size < bits[0] else NETWORK
+    writer = Writer()
+    _write_plan(writer, unit.plan, context, state)
+    if coder == PLAIN:
+        for scale in scales.reshape(-1):
+            writer.uniform(int(scale), SCALES)
+    write_batches(writer, plain if coder == PLAIN else network, model.models)
+    if layer is not None:
+        layer.write(writer, model.models)
+    flags = coder | (_BOUNDED if layer is not None else 0)
+    payload = bytes([flags]) + writer.getvalue()
+    h, w = context.size
+    raw_bytes = pixels[:, :h, :w].size * 2
+    if len(payload) > raw_bytes // 2:
+        raw = bytes([RAW]) + _pack_raw(pixels[:, :h, :w])
+        if len(raw) < len(payload):
+            return EncodedUnit(raw, pixels, (0, 0), RAW, *bits)
+    return EncodedUnit(payload, decoded, unit.plan.shift, coder, *bits)
+
+
+def decode_unit(
+    payload: bytes, context: UnitContext, state: ReferenceState, model: EntropyModel
+) -> tuple[U16, tuple[int, int]]:
+    """Decode one unit; returns (pixels (C, H, W) padded, registration shift).
+
+    Raises
+    ------
+    CorruptError
+        If the payload cannot have been written by `encode_unit`.
+    """
+    c = len(context.klt.mean)
+    importance = importance_class(context.hidden, context.coarse)
+    if not payload:
+        plan = resting_plan(state, context.base_step)
+        refs = reference_coefficients(state, context.klt, plan.shift, context.day)
+        predicted = predict_unit(refs, plan)
+        steps = token_steps(plan.step_index, importance)
+        return synthesize(
+            predicted, np.zeros_like(predicted), steps, plan.shrink, context.klt
+        ), plan.shift
+    flags = payload[0]
+    coder = flags & _CODER_MASK
+    if coder > RAW or flags > (_CODER_MASK | _BOUNDED):
+        raise CorruptError(f"unknown unit type {flags}; the payload is damaged")
+    if coder == RAW:
+        return _unpack_raw(payload[1:], (c, *context.size), context.hidden.shape), (0, 0)
+    reader = Reader(payload[1:])
+    plan = _read_plan(reader, context, state)
+    refs = reference_coefficients(state, context.klt, plan.shift, context.day)
+    predicted = predict_unit(refs, plan)
+    steps = token_steps(plan.step_index, importance)
+    if coder == PLAIN:
+        scales = np.array([reader.uniform(SCALES) for _ in range(c * len(PLAIN_BANDS))], np.int64)
+        symbols = decode_plain(reader, importance, scales.reshape(c, -1), model.models)
+    else:
+        features = _features(refs, predicted, steps, importance, plan, context)
+        symbols = decode_network(reader, model, features, importance)
+    shaped = symbols.reshape(predicted.shape)
+    if (np.abs(shaped.astype(np.int64)) * steps[None, :, :, None]).max() > _MAX_RESIDUAL:
+        raise CorruptError(
+            "a residual is beyond what 16-bit pixels can need; the payload is damaged"
+        )
+    decoded = synthesize(predicted, shaped, steps, plan.shrink, context.klt)
+    if flags & _BOUNDED:
+        decoded = decode_bound(reader, decoded, shaped, context.required, model.models)
+    return decoded, plan.shift
+
+
+def _features(
+    refs: ReferenceCoefficients,
+    predicted: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.int64],
+    importance: U8,
+    plan: UnitPlan,
+    context: UnitContext,
+) -> UnitFeatures:
+    side = FrameSide(context.day, context.gsd, plan.shift, plan.step_index)
+    return unit_features(
+        refs, predicted, steps, importance, plan.profiles, context.klt.spread, side
+    )
+
+
+def _write_plan(
+    writer: Writer, plan: UnitPlan, context: UnitContext, state: ReferenceState
+) -> None:
+    same = plan.step_index == context.base_step
+    writer.flag(same, _SAME_STEP)
+    if not same:
+        writer.uniform(plan.step_index, MAX_STEP_INDEX + 1)
+    if not state.empty:
+        moved = plan.shift != (0, 0)
+        writer.flag(moved, _SHIFTED)
+        if moved:
+            for axis in plan.shift:
+                writer.uniform(axis + MAX_SHIFT, 2 * MAX_SHIFT + 1)
+        for profile in plan.profiles.tolist():
+            writer.uniform(profile, len(PROFILES))
+    for offset in plan.offsets.tolist():
+        writer.flag(offset != 0, _LIFTED)
+        if offset:
+            writer.uniform(offset + MAX_OFFSET, 2 * MAX_OFFSET + 1)
+    for shrink in plan.shrink:
+        writer.uniform(shrink + MAX_SHRINK, 2 * MAX_SHRINK + 1)
+
+
+def _read_plan(reader: Reader, context: UnitContext, state: ReferenceState) -> UnitPlan:
+    c = len(context.klt.mean)
+    step_index = (
+        context.base_step if reader.flag(_SAME_STEP) else reader.uniform(MAX_STEP_INDEX + 1)
+    )
+    shift, profiles = (0, 0), np.zeros(c, np.int64)
+    if not state.empty:
+        if reader.flag(_SHIFTED):
+            dy, dx = (reader.uniform(2 * MAX_SHIFT + 1) - MAX_SHIFT for _ in range(2))
+            shift = (dy, dx)
+        profiles = np.array([reader.uniform(len(PROFILES)) for _ in range(c)], np.int64)
+    offsets = np.array(
+        [
+            reader.uniform(2 * MAX_OFFSET + 1) - MAX_OFFSET if reader.flag(_LIFTED) else 0
+            for _ in range(c)
+        ],
+        np.int64,
+    )
+    first, more = (reader.uniform(2 * MAX_SHRINK + 1) - MAX_SHRINK for _ in range(2))
+    return UnitPlan(step_index, shift, profiles, offsets, (first, more))
+
+
+def _pack_raw(pixels: U16) -> bytes:
+    little = np.ascontiguousarray(pixels, "<u2").tobytes()
+    packed = zstandard.compress(little, _RAW_LEVEL)
+    return b"\1" + packed if len(packed) < len(little) else b"\0" + little
+
+
+def _unpack_raw(body: bytes, shape: tuple[int, int, int], padded: tuple[int, ...]) -> U16:
+    want = int(np.prod(shape)) * 2
+    little = body[1:]
+    if body[:1] == b"\1":
+        try:
+            if zstandard.frame_content_size(little) != want:
+                raise CorruptError("a raw unit declares a wrong size; the payload is damaged")
+            little = zstandard.decompress(little, max_output_size=want)
+        except zstandard.ZstdError as error:
+            raise CorruptError(
+                f"a raw unit cannot be unpacked ({error}); the payload is damaged"
+            ) from None
+    if len(little) != want:
+        raise CorruptError(
+            f"a raw unit holds {len(little)} bytes, not {want}; the payload is damaged"
+        )
+    pixels = np.frombuffer(little, "<u2").reshape(shape).astype(np.uint16)
+    edge = [(0, 0), (0, padded[0] - shape[1]), (0, padded[1] - shape[2])]
+    return np.pad(pixels, edge, mode="edge")
+
+
+__all__ = ["BoundLayer", "EncodedUnit", "UnitAnalysis", "UnitContext", "decode_unit", "encode_unit"]

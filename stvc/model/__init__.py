@@ -1,0 +1,1 @@
+"""The conditional transformer entropy model: integer inference and its weights."""

@@ -1,0 +1,185 @@
+"""SIGKILL at any instant of an append: the archive opens, verifies, and the next run completes it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from archive_samples import contents, sample_frames, sample_units, write_sample
+
+from stvc.archive import ArchiveReader
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+
+KILLS = 50
+FIRST, STEP, MOST = 4, 3, 40
+
+# Imports once, then forks a fresh writer for each line that it reads: a kill costs milliseconds.
+_NURSERY = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+path, step = Path({path!r}), {step}
+{writer}
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        print("pid", os.getpid(), flush=True)
+        write(line.strip())
+        os._exit(0)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+_CONTAINER_WRITER = """
+from archive_samples import write_sample
+from stvc.archive import ArchiveReader, lock
+
+def write(argument):
+    while True:
+        with lock(path):
+            with ArchiveReader.open(path) as reader:
+                count = len(reader.frames)
+            write_sample(path, count, count + step)
+        print("appended", flush=True)
+"""
+
+_COUNTED_WRITER = """
+from archive_samples import write_sample
+
+def write(argument):
+    left = int(argument)
+    def count(event, args):
+        nonlocal left
+        if event in ("open", "os.rename", "os.chmod", "os.remove", "os.listdir", "os.scandir"):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), 9)
+    sys.addaudithook(count)
+    write_sample(path, 4, 7)
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way of appending to archives, to be killed."""
+
+    name: str
+    writer: str
+    """Defines ``write(argument)``: appends ``step`` dates to ``path`` and prints ``appended``, for
+    ever."""
+    create: Callable[[Path], None]
+    """Writes an archive of FIRST dates."""
+    check: Callable[[Path], int]
+    """Asserts that an archive is whole and its dates are as written; returns their number."""
+    complete: Callable[[Path, int], None]
+    """Appends up to that many dates in this process, over whatever a killed run left behind."""
+
+
+def _check_container(path: Path) -> int:
+    with ArchiveReader.open(path) as reader:
+        count = len(reader.frames)
+        assert reader.wrapper_intact and reader.missing_bytes == 0
+        assert reader.size == path.stat().st_size == reader.overhead_bytes + reader.payload_bytes
+        assert reader.frames == tuple(sample_frames(0, count))
+        assert contents(reader) == {key: payload for key, payload, _ in sample_units(0, count)}
+    return count
+
+
+def _complete_container(path: Path, count: int) -> None:
+    with ArchiveReader.open(path) as reader:
+        first = len(reader.frames)
+    write_sample(path, first, count)
+
+
+SCENARIOS = [
+    Scenario(
+        "container",
+        _CONTAINER_WRITER,
+        lambda path: write_sample(path, 0, FIRST),
+        _check_container,
+        _complete_container,
+    ),
+]
+
+
+@contextmanager
+def _nursery(writer: str, path: Path) -> Iterator[Callable[[str, float | None], tuple[int, int]]]:
+    """Give a function that runs a writer and kills it after a delay: (exit code, appends done)."""
+    script = _NURSERY.format(
+        tests=str(Path(__file__).parent), path=str(path), step=STEP, writer=writer
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        commands, answers = process.stdin, process.stdout
+
+        def run(argument: str, delay: float | None) -> tuple[int, int]:
+            commands.write(argument + "\n")
+            commands.flush()
+            word, pid = answers.readline().split()
+            assert word == "pid"
+            if delay is not None:
+                time.sleep(delay)
+                os.kill(int(pid), signal.SIGKILL)
+            appended = 0
+            while (answer := answers.readline().split())[0] == "appended":
+                appended += 1
+            assert answer[0] == "ended"
+            return int(answer[1]), appended
+
+        yield run
+        commands.close()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_kill_at_random_instants(tmp_path: Path, scenario: Scenario) -> None:
+    rng = random.Random(2026)
+    path = tmp_path / "fields.stvc"
+    scenario.create(path)
+    start = path.read_bytes()
+    count, leftovers, kills = scenario.check(path), 0, 0
+    with _nursery(scenario.writer, path) as run:
+        while kills < KILLS or (leftovers == 0 and kills < 10 * KILLS):
+            code, appended = run("", rng.uniform(0, 0.02))
+            assert code == -signal.SIGKILL
+            kills += 1
+            found = scenario.check(path)
+            # What the writer reported is there, and at most one append that it could not report.
+            assert found in (count + STEP * appended, count + STEP * (appended + 1))
+            leftovers += len(list(tmp_path.glob(".*.stvc-tmp")))
+            count = found + STEP
+            scenario.complete(path, count)
+            assert scenario.check(path) == count
+            assert not list(tmp_path.glob(".*")), "a write removes what a killed one left behind"
+            if count > MOST:
+                path.write_bytes(start)
+                count = scenario.check(path)
+    assert leftovers > 0, "no kill hit a write"
+
+
+def test_kill_before_every_step_on_the_file_system(tmp_path: Path) -> None:
+    """Only the rename may show, and it shows all of the append."""
+    path = tmp_path / "fields.stvc"
+    write_sample(path, 0, 4)
+    before = path.read_bytes()
+    write_sample(tmp_path / "after.stvc", 0, 7)
+    after = (tmp_path / "after.stvc").read_bytes()
+    kills = 0
+    with _nursery(_COUNTED_WRITER, path) as run:
+        while run(str(kills + 1), None)[0] == -signal.SIGKILL:
+            kills += 1
+            assert path.read_bytes() in (before, after)
+            path.write_bytes(before)
+    assert kills >= 5
+    assert path.read_bytes() == after
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,221 @@
+"""Training samples: cubes in a folder, coded by the real encoder front end at random settings.
+
+Symbols do not depend on the entropy model (the quantizer alone settles distortion), so what the
+network learns from is exactly what the encoder will ask it to code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.analysis import UnitAnalysis, analyze
+from stvc.codec.quantize import SKIPPED
+from stvc.codec.references import ReferenceState
+from stvc.codec.spectral import fit_klt
+from stvc.codec.transform import pad_to_blocks
+from stvc.model.features import FrameSide, unit_features
+
+TEN_METER = {"B02", "B03", "B04", "B08"}
+SIXTY_METER = {"B01", "B09", "B10"}
+CROPS = (128, 64, 32)
+"""Crop sides in pixels; training batches hold one size each."""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """One band group of one place."""
+
+    name: str
+    pixels: npt.NDArray[np.uint16]
+    """(T, C, H, W) DN."""
+    hidden: npt.NDArray[np.bool_]
+    """(T, H, W)."""
+    gsd: int
+    series: bool
+    """False: the T images show different places."""
+    resampled: bool
+    """True if the bands of this group were interpolated from a coarser grid."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One coding unit as the network sees it; N tokens in raster order."""
+
+    size: tuple[int, int]
+    context: npt.NDArray[np.int8]
+    side: npt.NDArray[np.int8]
+    candidates: npt.NDArray[np.int16]
+    symbols: npt.NDArray[np.int16]
+    importance: npt.NDArray[np.uint8]
+    step_index: int
+    name: str
+
+
+def load_cubes(folder: Path, exclude: list[str]) -> list[Cube]:
+    """Read every ``.npz`` cube below a folder, split into native band groups.
+
+    Parameters
+    ----------
+    folder : Path
+    exclude : list of str
+        Cubes whose path contains one of these are left out: the places to report on.
+    """
+    cubes: list[Cube] = []
+    for path in sorted(folder.rglob("*.npz")):
+        if any(word in str(path) for word in exclude):
+            continue
+        with np.load(path, allow_pickle=True) as archive:
+            x = archive["x"]
+            bands = [str(b) for b in archive["bands"]]
+            masked = "mask" in archive.files
+            hidden = archive["mask"] != 0 if masked else np.zeros((len(x), *x.shape[2:]), bool)
+        if x.dtype != np.uint16:
+            continue
+        hidden = hidden | (x == 0).all(1)
+        series = "chips" not in path.parts
+        coarse = "20m" in path.stem or path.stem.startswith(("gen_", "geesr"))
+        thirty = "hls" in path.stem
+        groups = {
+            "10": [i for i, b in enumerate(bands) if b in TEN_METER],
+            "20": [i for i, b in enumerate(bands) if b not in TEN_METER | SIXTY_METER],
+        }
+        if coarse or thirty or len(bands) <= 4:
+            cubes.append(
+                Cube(path.stem, x, hidden, 30 if thirty else 20 if coarse else 10, series, False)
+            )
+            continue
+        if groups["10"]:
+            cubes.append(
+                Cube(path.stem, np.ascontiguousarray(x[:, groups["10"]]), hidden, 10, series, False)
+            )
+        if groups["20"]:
+            half = np.ascontiguousarray(x[:, groups["20"], ::2, ::2])
+            cubes.append(Cube(path.stem + "/20", half, hidden[:, ::2, ::2], 20, series, True))
+    return cubes
+
+
+def _blobs(rng: np.random.Generator, side: int) -> npt.NDArray[np.bool_]:
+    """A random cloud mask."""
+    y, x = np.mgrid[:side, :side]
+    out = np.zeros((side, side), bool)
+    for _ in range(int(rng.integers(1, 5))):
+        cy, cx = rng.uniform(0, side, 2)
+        ry, rx = rng.uniform(0.05, 0.6, 2) * side
+        out |= ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+    return out
+
+
+def sample_of(
+    unit: UnitAnalysis, spread: npt.NDArray[np.uint8], frame: FrameSide, name: str
+) -> Sample:
+    """Shape an analyzed unit for the network."""
+    f = unit_features(
+        unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan.profiles, spread, frame
+    )
+    c, h, w, _ = unit.symbols.shape
+    symbols = np.clip(unit.symbols, -32767, 32767).astype(np.int16).reshape(c, h * w, 64)
+    return Sample(
+        (h, w),
+        f.context,
+        f.side,
+        f.candidates,
+        symbols,
+        unit.importance.reshape(-1),
+        unit.plan.step_index,
+        name,
+    )
+
+
+def samples(
+    cubes: list[Cube], seed: int, step_range: tuple[int, int] = (96, 290)
+) -> Iterator[Sample]:
+    """Yield coding units for ever."""
+    rng = np.random.default_rng(seed)
+    area = np.array([np.sqrt(c.pixels[0, 0].size) * np.sqrt(len(c.pixels)) for c in cubes])
+    weight = np.array(
+        [
+            (2.0 if c.series and len(c.pixels) > 3 else 0.8) * (0.6 if c.resampled else 1)
+            for c in cubes
+        ]
+    ) * np.sqrt(area)
+    weight /= weight.sum()
+    while True:
+        cube = cubes[rng.choice(len(cubes), p=weight)]
+        yield from _window(cube, rng, step_range)
+
+
+def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -> Iterator[Sample]:
+    t, c, height, width = cube.pixels.shape
+    fitting = [s for s in CROPS if s <= min(height, width)] or [32]
+    side = int(fitting[0] if rng.random() < 0.75 else rng.choice(fitting))
+    crop = side - int(rng.integers(1, 8)) if rng.random() < 0.15 else side
+    # ^ now and then a size that is no multiple of the block
+    crop = min(crop, height, width)
+    y0, x0 = int(rng.integers(0, height - crop + 1)), int(rng.integers(0, width - crop + 1))
+    stride = int(rng.choice([1, 1, 1, 2, 3])) if t > 12 else 1
+    length = int(min(rng.integers(3, 12), t)) if cube.series else 1
+    start = int(rng.integers(0, max(1, t - (length - 1) * stride)))
+    times = np.arange(start, t, stride)[:length]
+    if cube.series and t <= 5 and rng.random() < 0.5:
+        times = rng.permutation(times)
+    bands = np.arange(c)
+    if rng.random() < 0.3:
+        bands = np.sort(rng.permutation(c)[: int(rng.integers(1, c + 1))])
+    window = (slice(None), slice(y0, y0 + crop), slice(x0, x0 + crop))
+    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+
+    def view(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        out = np.rot90(planes[window], turn, (-2, -1))
+        return pad_to_blocks(np.ascontiguousarray(out[..., ::-1] if flip else out))
+
+    def pixels_at(k: int) -> npt.NDArray[np.uint16]:
+        return np.asarray(view(cube.pixels[k][bands]), np.uint16)
+
+    def hidden_at(k: int) -> npt.NDArray[np.bool_]:
+        edge = np.ones((side, side), bool)
+        edge[:crop, :crop] = np.asarray(view(cube.hidden[k][None]))[0][:crop, :crop]
+        return edge
+
+    if crop < side and crop <= side - 8:
+        return
+    frames = [(pixels_at(int(k)), hidden_at(int(k))) for k in times]
+    mode = rng.random()
+    coarse = mode < 0.06
+    if mode > 0.94:
+        frames = [(p, np.zeros_like(h)) for p, h in frames]
+    elif not cube.hidden.any() and rng.random() < 0.35:
+        frames = [(p, h | _blobs(rng, side)) for p, h in frames]
+    clear = np.concatenate([p.reshape(len(bands), -1)[:, ~h.reshape(-1)].T[::7] for p, h in frames])
+    if len(clear) < 50:
+        return
+    klt = fit_klt(clear)
+    low, high = step_range
+    q = int(rng.integers(low, high)) if rng.random() < 0.3 else int(rng.integers(130, 250))
+    state = ReferenceState(klt.mean, (side, side))
+    gap = int(rng.choice([2, 5, 5, 10, 30])) * stride
+    day0 = int(rng.integers(17000, 20000))
+    if cube.series and t >= 6 and rng.random() < 0.6:
+        pool = np.sort(rng.permutation(t)[: int(rng.integers(5, 25))])
+        stack = np.stack([pixels_at(int(k)) for k in pool]).astype(np.float32)
+        cloud = np.stack([hidden_at(int(k)) for k in pool])
+        stack = np.where(cloud[:, None], np.nan, stack)
+        never = cloud.all(0)
+        stack[:, :, never] = klt.mean[None, :, None]
+        composite = np.rint(np.nanmedian(stack, 0)).astype(np.uint16)
+        fine = q - int(rng.integers(0, 40))
+        unit = analyze(composite, never, state, klt, fine, day0, register=False)
+        if (unit.importance != SKIPPED).any():
+            yield sample_of(unit, klt.spread, FrameSide(day0, cube.gsd, (0, 0), fine), cube.name)
+        state = ReferenceState(klt.mean, (side, side), background=unit.decoded.astype(np.int32))
+    for k, (frame, hidden) in enumerate(frames):
+        if hidden.all() and not coarse:
+            continue
+        day = day0 + k * gap
+        unit = analyze(frame, hidden, state, klt, q, day, coarse=coarse)
+        state.update(unit.decoded, hidden, day, unit.plan.shift)
+        yield sample_of(unit, klt.spread, FrameSide(day, cube.gsd, unit.plan.shift, q), cube.name)

@@ -1,0 +1,124 @@
+"""Turn a checkpoint into integer weights with a model id, ready to be installed.
+
+    python train/export.py checkpoints/run/checkpoint.pt stvc/model/weights --name ct1
+
+Writes ``NAME-HASH.safetensors``; the hash of the content is the end of the model id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from qat import Attention, ConditionalTransformer, IntLinear, row_bits
+from safetensors.torch import save
+
+from stvc.codec.tables import build_tables
+from stvc.model.architecture import ACTIVATION_BITS, POSITION_LIMIT, NetworkConfig
+from stvc.model.network import EXP_STEPS
+from stvc.model.weights import content_hash
+
+_ACCUMULATOR = 1 << 23
+
+
+def integer_linear(layer: IntLinear) -> dict[str, torch.Tensor]:
+    """Round one layer; refuses weights whose sums could leave exact float32."""
+    bits = row_bits(layer.weight)
+    weight = (layer.weight.detach() * torch.exp2(bits.float())[:, None]).round().clamp(-127, 127)
+    bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+    bias = (bias * torch.exp2(bits.float() + ACTIVATION_BITS)).round()
+    bound = weight.abs().sum(1) * 127 + bias.abs()
+    if float(bound.max()) >= _ACCUMULATOR:
+        raise SystemExit(
+            f"a row could sum to {float(bound.max()):.0f} >= 2**23; lower its bias or width"
+        )
+    return {
+        "weight": weight.to(torch.int8),
+        "bias": bias.to(torch.int32),
+        "bits": bits.to(torch.int8),
+    }
+
+
+def integer_tensors(net: ConditionalTransformer) -> dict[str, torch.Tensor]:
+    """All tensors of `stvc.model.network.EntropyNetwork`, and the frequency tables."""
+    layers: dict[str, IntLinear] = {"embed": net.embed}
+    positions: dict[str, torch.Tensor] = {}
+
+    def attention(name: str, module: Attention) -> None:
+        layers.update(
+            {
+                f"{name}.query": module.query,
+                f"{name}.keyvalue": module.keyvalue,
+                f"{name}.out": module.out,
+            }
+        )
+        units = (module.position.detach() * (1 << ACTIVATION_BITS) + 0.5).floor()
+        positions[f"{name}.position"] = units.clamp(-POSITION_LIMIT, POSITION_LIMIT).to(torch.int8)
+
+    for k, (attend, mlp) in enumerate(zip(net.trunk_attention, net.trunk_mlp, strict=True)):
+        attention(f"trunk.{k}", attend)
+        layers.update({f"trunk.{k}.up": mlp.up, f"trunk.{k}.down": mlp.down})
+    for g, step in enumerate(net.steps):
+        attention(f"step.{g}", step.attention)
+        layers.update(
+            {
+                f"step.{g}.up": step.mlp.up,
+                f"step.{g}.down": step.mlp.down,
+                f"step.{g}.head": step.head,
+                f"step.{g}.embed": step.embed,
+            }
+        )
+    tensors = {
+        f"{n}.{k}": t for n, layer in layers.items() for k, t in integer_linear(layer).items()
+    }
+    tensors.update(positions)
+    exp = np.rint(255 * np.exp(-np.arange(EXP_STEPS) / 16)).astype(np.int32)
+    tensors["exp"] = torch.from_numpy(exp)
+    weight, ratio = torch.sigmoid(net.tail[0]).item(), 2.0 ** net.tail[1].item()
+    tables = build_tables(weight, ratio)
+    tensors["tables.frequencies"] = torch.from_numpy(tables.frequencies)
+    tensors["tables.starts"] = torch.from_numpy(tables.starts)
+    return {k: tensors[k].contiguous() for k in sorted(tensors)}
+
+
+def main() -> None:
+    """Export a checkpoint."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--name", default="ct1")
+    options = parser.parse_args()
+    saved = torch.load(options.checkpoint, weights_only=True)
+    config = NetworkConfig(**saved["config"])
+    net = ConditionalTransformer(config)
+    net.load_state_dict(saved["net"])
+    tensors = integer_tensors(net)
+    digest = content_hash(tensors, config)
+    model_id = f"{options.name}-{digest[:8]}"
+    notes = {
+        "id": model_id,
+        "config": json.dumps(vars(config)),
+        "sha256": digest,
+        "trained": json.dumps(
+            {
+                "minutes": round(saved["minutes"], 1),
+                "steps": saved["step"],
+                "tokens": saved["tokens"],
+                "excluded": saved["exclude"],
+            }
+        ),
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{model_id}.safetensors"
+    path.write_bytes(save(tensors, notes))
+    print(path, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+if __name__ == "__main__":
+    main()
