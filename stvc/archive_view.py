@@ -63,6 +63,12 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # ``stvc.open(path).to_xarray()`` is what people type: it must not leak a file
+        reader = getattr(self, "_reader", None)
+        if reader is not None:
+            reader.close()
+
     def __repr__(self) -> str:
         frames = self._reader.frames
         return f"<stvc.Archive {self.path} {len(frames)} dates, {self._reader.size} bytes>"

@@ -33,7 +33,7 @@ def sample_frames(first: int, last: int) -> list[FrameRecord]:
 def sample_units(
     first: int, last: int, *, groups: int = 2, tiles: int = 1, mean_length: int = 60
 ) -> Iterator[Unit]:
-    """Yield units of frames ``first`` to ``last - 1``; a frame's bytes depend on its number only."""
+    """Yield units of frames ``first`` to ``last - 1``; bytes depend on the frame number only."""
     if first == 0:
         yield UnitKey(Kind.BACKGROUND, 0, 0, 0), bytes(range(200)), (0, 0, 0)
     for frame in range(first, last):

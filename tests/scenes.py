@@ -22,7 +22,9 @@ SIXTY = ("B01",)
 WEST, NORTH = 600_000.0, 5_600_000.0
 
 
-def texture(rng: np.random.Generator, shape: tuple[int, int], slope: float = 1.4) -> npt.NDArray[Any]:
+def texture(
+    rng: np.random.Generator, shape: tuple[int, int], slope: float = 1.4
+) -> npt.NDArray[Any]:
     """Correlated field (H, W) of mean 0 and deviation 1 whose amplitude falls with frequency."""
     h, w = shape
     fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
@@ -158,7 +160,11 @@ def dataset(
             GroupGrid(s, tuple(b), coords[f"y{s}"][1], coords[f"x{s}"][1])
             for s, b in groups.items()
         )
-        ds.coords["spatial_ref"] = ((), np.int64(0), spatial_ref_attrs(long_crs("EPSG:32631"), grids))
+        ds.coords["spatial_ref"] = (
+            (),
+            np.int64(0),
+            spatial_ref_attrs(long_crs("EPSG:32631"), grids),
+        )
     return ds
 
 
@@ -183,3 +189,11 @@ def hidden_on(ds: xr.Dataset, band: str) -> Bool:
     pad = [(0, 0), (0, height * step - flags.shape[1]), (0, width * step - flags.shape[2])]
     cut = np.pad(flags, pad).reshape(len(flags), height, step, width, step)
     return np.asarray(cut.any((2, 4)))
+
+
+def field_of(dates: int) -> xr.Dataset:
+    """One band, 16 x 16 pixels, no clouds: the least that an archive can grow by."""
+    pixels = ground(5, dates, 1, (16, 16))[:, 0]
+    times = np.datetime64("2020-01-03", "ns") + 5 * np.arange(dates) * np.timedelta64(1, "D")
+    axes = {"y": NORTH - 10.0 * np.arange(16), "x": WEST + 10.0 * np.arange(16)}
+    return xr.Dataset({"B04": (("time", "y", "x"), pixels)}, {"time": times, **axes})

@@ -11,6 +11,7 @@ import scenes
 import xarray as xr
 
 import stvc
+from stvc.background.composite import MIN_FRAMES
 from stvc.errors import CorruptInputError, QualityError
 
 THREE = {"": scenes.TEN, "20": scenes.TWENTY, "60": scenes.SIXTY}
@@ -195,8 +196,16 @@ def test_reference_modes(tmp_path: Path, reference: str) -> None:
     with stvc.open(tmp_path / "a.stvc") as archive:
         info = archive.info()
         assert archive.verify().ok
-    assert (info["background"] is not None) == (reference in ("auto", "background", "both"))
+    assert (info["background"] is not None) == (reference in ("background", "both"))
     assert (info["bytes_by_kind"]["background"] > 0) == (info["background"] is not None)
+
+
+def test_auto_makes_a_background_for_long_series_only(tmp_path: Path) -> None:
+    ds = scenes.dataset(MIN_FRAMES, (8, 8), groups={"": ("B02",)})
+    for dates in (MIN_FRAMES - 1, MIN_FRAMES):
+        round_trip(ds.isel(time=slice(0, dates)), tmp_path / "a.stvc")
+        with stvc.open(tmp_path / "a.stvc") as archive:
+            assert (archive.info()["background"] is not None) == (dates == MIN_FRAMES)
 
 
 def test_references_pay(tmp_path: Path) -> None:

@@ -251,7 +251,8 @@ def test_a_damaged_background_is_named(ds: xr.Dataset, tmp_path: Path) -> None:
 def test_a_background_is_reused_from_the_cache(ds: xr.Dataset, tmp_path: Path) -> None:
     for name, dates in (("a", slice(0, 8)), ("b", slice(1, 9)), ("c", slice(1, 9))):
         cache = None if name == "c" else tmp_path / "cache"
-        stvc.encode(ds.isel(time=dates), tmp_path / f"{name}.stvc", cache_dir=cache)
+        path = tmp_path / f"{name}.stvc"
+        stvc.encode(ds.isel(time=dates), path, reference="both", cache_dir=cache)
     key = UnitKey(Kind.BACKGROUND, 0, 0, 0)
     a, b, c = (payloads(tmp_path / f"{name}.stvc")[key] for name in "abc")
     assert a == b != c

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from archive_samples import HEADER, contents, sample_frames, sample_units, write_sample
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey, hdf5, lock, write_archive
@@ -187,6 +186,7 @@ def test_index_can_be_read_from_its_description_alone(tmp_path: Path) -> None:
 integers = st.integers(-(2**59), 2**59)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(integers, st.integers(0, 300), st.just(7)), max_size=200))
 def test_columns_round_trip(values: list[int]) -> None:
     block = encode_column(values)
@@ -206,6 +206,7 @@ def test_column_value_out_of_range_is_refused() -> None:
         encode_column([2**60])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**63 - 1))
 def test_varints_round_trip(value: int) -> None:
     assert Cursor(write_varint(value)).varint() == value
@@ -237,6 +238,7 @@ keys = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(records, max_size=6),
     st.dictionaries(
@@ -489,7 +491,7 @@ def test_missing_paths_are_named(tmp_path: Path) -> None:
 def test_header_must_be_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_archive(tmp_path / "x.stvc", {"a": float("nan")}, [], [])
-    assert os.listdir(tmp_path) == ["x.stvc.lock"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.stvc.lock"]
 
 
 def test_dates_in_messages() -> None:
