@@ -64,7 +64,7 @@ def test_no_cosine_is_near_a_rounding_boundary() -> None:
 
 def test_kernel_is_orthonormal() -> None:
     product = KERNEL @ KERNEL.T / 2.0**36
-    assert np.abs(product - np.eye(64)).max() < 2e-5
+    assert np.abs(product - np.eye(64)).max() < 3e-5
 
 
 def test_zigzag_walks_all_positions_by_frequency() -> None:

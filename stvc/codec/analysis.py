@@ -31,7 +31,7 @@ from stvc.codec.quantize import (
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import estimate_shift
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import FRACTION_BITS, I32, blocks_of, forward, inverse
+from stvc.codec.transform import BLOCK, FRACTION_BITS, I32, KERNEL, blocks_of, forward, inverse
 
 DEAD_ZONE = 0.36
 """Rounding offset; 0.5 would round to nearest. Measured: about 8 % fewer bits at equal PSNR."""
@@ -83,11 +83,34 @@ def predict_unit(refs: ReferenceCoefficients, plan: UnitPlan) -> I32:
 
 
 def synthesize(
-    predicted: I32, symbols: I32, steps: npt.NDArray[np.int64], shrink: tuple[int, int], klt: Klt
+    predicted: I32,
+    symbols: I32,
+    steps: npt.NDArray[np.int64],
+    shrink: tuple[int, int],
+    klt: Klt,
+    concealed: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.uint16]:
-    """Decode a unit's pixels (C, H, W) from its prediction and symbols (shared, exact)."""
+    """Decode a unit's pixels (shared by encoder and decoder, exact).
+
+    Parameters
+    ----------
+    predicted, symbols : array, (C, h, w, 64) int32
+    steps : array, (h, w)
+    shrink : (int, int)
+        See `quantize.dequantize`.
+    klt : Klt
+    concealed : array, (H, W) bool
+        Don't-care pixels, which show the prediction: the place without its clouds. What their
+        blocks hold there is whatever was cheapest to code.
+
+    Returns
+    -------
+    array, (C, H, W) uint16
+    """
     coefficients = predicted + dequantize(symbols, steps[None, :, :, None], shrink)
     pixels = klt.inverse(inverse(coefficients))
+    if concealed.any():
+        pixels = np.where(concealed, klt.inverse(inverse(predicted)), pixels)
     return np.clip(pixels, 0, 65535).astype(np.uint16)
 
 
@@ -110,7 +133,8 @@ def _as_predicted(
     refs = reference_coefficients(state, klt, plan.shift, day)
     predicted = predict_unit(refs, plan)
     nothing = np.zeros_like(predicted)
-    decoded = synthesize(predicted, nothing, steps, plan.shrink, klt)
+    shown = np.zeros((importance.shape[0] * BLOCK, importance.shape[1] * BLOCK), bool)
+    decoded = synthesize(predicted, nothing, steps, plan.shrink, klt, shown)
     return UnitAnalysis(plan, refs, predicted, steps, importance, nothing, decoded)
 
 
@@ -238,12 +262,11 @@ def analyze(
     symbols = quantize(residual, steps[None, :, :, None], dead_zone)
     shrink = _centroids(residual, symbols, np.broadcast_to(steps[None, :, :, None], symbols.shape))
     plan = UnitPlan(step_index, shift, profiles, offsets, shrink)
-    decoded = synthesize(predicted, symbols, steps, shrink, klt)
+    concealed = np.zeros_like(hidden) if coarse else hidden
+    decoded = synthesize(predicted, symbols, steps, shrink, klt, concealed)
     return UnitAnalysis(plan, refs, predicted, steps, importance, symbols, decoded)
 
 
 def forward_blocks(blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Transform (C, N, 64) raster blocks in floating point (encoder only: don't-care filling)."""
-    from stvc.codec.transform import KERNEL
-
     return np.asarray(blocks.astype(np.float64) @ (KERNEL.T * 2.0**-18))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import warp
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, COEFFICIENTS, FRACTION_BITS, I32, RADIUS, blocks_of, forward
+from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, RADIUS, blocks_of, forward
 
 WEIGHT_BITS = 6
 
@@ -131,7 +131,3 @@ def predict(
     predicted = mean + ((lifted + (1 << WEIGHT_BITS >> 1)) >> WEIGHT_BITS)
     predicted[..., 0] += offsets[:, None, None]
     return predicted.astype(np.int32)
-
-
-DC_GAIN = 1 << (FRACTION_BITS + 3)
-"""DC coefficient of one DN, units of 2**-4 DN."""

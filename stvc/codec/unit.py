@@ -181,7 +181,12 @@ def decode_unit(
         predicted = predict_unit(refs, plan)
         steps = token_steps(plan.step_index, importance)
         return synthesize(
-            predicted, np.zeros_like(predicted), steps, plan.shrink, context.klt
+            predicted,
+            np.zeros_like(predicted),
+            steps,
+            plan.shrink,
+            context.klt,
+            np.zeros_like(context.hidden),
         ), plan.shift
     flags = payload[0]
     coder = flags & _CODER_MASK
@@ -205,7 +210,8 @@ def decode_unit(
         raise CorruptError(
             "a residual is beyond what 16-bit pixels can need; the payload is damaged"
         )
-    decoded = synthesize(predicted, shaped, steps, plan.shrink, context.klt)
+    concealed = np.zeros_like(context.hidden) if context.coarse else context.hidden
+    decoded = synthesize(predicted, shaped, steps, plan.shrink, context.klt, concealed)
     if flags & _BOUNDED:
         decoded = decode_bound(reader, decoded, shaped, context.required, model.models)
     return decoded, plan.shift
