@@ -42,7 +42,8 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path) -> dict[str, 
             for tile in tiles_of(grid):
                 unit = reader.units.get(UnitKey(Kind.PIXELS, int(index), g, tile.index))
                 if unit is not None:
-                    mine.add(unit.stats, len(grid.bands))
+                    alone = stats.clear_share * len(grid.y) * len(grid.x)
+                    mine.add(unit.stats, len(grid.bands), alone)
                     size += unit.length
         size += sum(
             i.length for k, i in reader.units.items() if k.kind == Kind.MASK and k.frame == index
@@ -119,11 +120,12 @@ class _Errors:
     """Sums achieved errors over units."""
 
     def __init__(self) -> None:
-        self.square, self.count, self.largest = 0.0, 0, 0
+        self.square, self.count, self.largest = 0.0, 0.0, 0
 
-    def add(self, stats: tuple[int, int, int], bands: int) -> None:
-        self.square += mean_squared_error(stats[1]) * stats[2] * bands
-        self.count += stats[2] * bands
+    def add(self, stats: tuple[int, int, int], bands: int, clear_if_alone: float) -> None:
+        clear = (stats[2] or clear_if_alone) if stats[1] else 0
+        self.square += mean_squared_error(stats[1]) * clear * bands
+        self.count += clear * bands
         self.largest = max(self.largest, stats[0])
 
     def merge(self, other: _Errors) -> None:

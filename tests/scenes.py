@@ -109,7 +109,7 @@ def dataset(
     Parameters
     ----------
     dates, shape
-        Number of dates; (H, W) of the 10 m grid. Coarser grids are as large as it takes to cover it.
+        Number of dates; (H, W) of the 10 m grid. Coarser grids are large enough to cover it.
     groups
         Bands per dimension suffix; four 10 m bands if not given.
     mask

@@ -12,7 +12,6 @@ import xarray as xr
 
 import stvc
 from stvc.background.composite import MIN_FRAMES
-from stvc.errors import CorruptInputError, QualityError
 
 THREE = {"": scenes.TEN, "20": scenes.TWENTY, "60": scenes.SIXTY}
 
@@ -277,33 +276,3 @@ def test_verify_is_stable_and_follows_content(tmp_path: Path) -> None:
         assert report.units_checked == 6
         hashes.append(report.sha256)
     assert hashes[0] == hashes[1] != hashes[2]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"psnr": 50, "quality": 40}, "quality and psnr contradict"),
-        ({"lossless": True, "max_error": 0}, "max_error and lossless contradict"),
-        ({"quality": 101}, "quality=101"),
-        ({"quality": float("nan")}, "quality=nan"),
-        ({"psnr": 0}, "psnr=0"),
-        ({"max_error": 2.5}, "max_error=2.5"),
-        ({"max_error": -1}, "max_error=-1"),
-        ({"clouds": "maybe"}, "clouds='maybe'"),
-        ({"reference": "yes"}, "reference='yes'"),
-    ],
-)
-def test_impossible_settings_are_named(
-    tmp_path: Path, options: dict[str, object], words: str
-) -> None:
-    with pytest.raises(QualityError, match=words):
-        stvc.encode(scenes.dataset(), tmp_path / "a.stvc", **options)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_existing_file_is_kept_if_asked(tmp_path: Path) -> None:
-    path = tmp_path / "a.stvc"
-    path.write_bytes(b"mine")
-    with pytest.raises(CorruptInputError, match="exists"):
-        stvc.encode(scenes.dataset(), path, overwrite=False)
-    assert path.read_bytes() == b"mine"

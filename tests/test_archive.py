@@ -175,10 +175,13 @@ def test_index_can_be_read_from_its_description_alone(tmp_path: Path) -> None:
         )
         assert body[:2] == bytes((len(reader.units), 3))
         position = reader.locator.payload_offset
-        checks = struct.unpack_from(f"<{len(reader.units)}I", body, 2)
-        for (key, info), check in zip(reader.units.items(), checks, strict=True):
+        cursor = Cursor(body[2:])
+        columns = [decode_column(cursor, len(reader.units)) for _ in range(8)]
+        filled = int((columns[4] > 0).sum())
+        checks = iter(struct.unpack(f"<{filled}I", cursor.take(4 * filled)))
+        for key, info in reader.units.items():
             payload = block[position : position + info.length]
-            assert google_crc32c.value(payload) == check
+            assert google_crc32c.value(payload) == (next(checks) if payload else 0)
             assert payload == reader.read(key)
             position += info.length
 
@@ -256,7 +259,8 @@ def test_any_index_round_trips(
 ) -> None:
     units, offset = {}, 0
     for key, (length, check, stats) in table.items():
-        units[key] = UnitInfo(offset, length, check, stats)
+        units[key] = UnitInfo(offset, length, check if length else 0, stats)
+        # the checksum of an empty payload is 0 and is not stored
         offset += length
     found_frames, found_units = unpack_index(pack_index(frames, units.items()), 10**6)
     assert found_frames == tuple(frames)

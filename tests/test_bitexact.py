@@ -1,6 +1,6 @@
 """The same bytes decode to the same pixels, however a machine does its arithmetic.
 
-Each case is a process of its own, because thread counts, CPU levels and oneDNN are settled at start.
+Each case is a process of its own, because threads, CPU level and oneDNN are settled at start.
 """
 
 from __future__ import annotations

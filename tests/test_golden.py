@@ -1,4 +1,4 @@
-"""Golden archives: what was written once decodes alike for ever (tools/make_golden.py makes them)."""
+"""Golden archives: what was once written decodes alike for ever. See tools/make_golden.py."""
 
 from __future__ import annotations
 

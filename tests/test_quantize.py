@@ -57,7 +57,9 @@ def test_residuals_come_back_within_their_bin(
     assert np.abs(residual - got)[whole].max(initial=0) <= limit
     plain = dequantize(symbols, np.full(residual.shape, step), (0, 0))
     np.testing.assert_array_equal(plain, symbols.astype(np.int64) * step)
-    np.testing.assert_array_equal(quantize(-residual, np.full(residual.shape, step), dead_zone), -symbols)
+    np.testing.assert_array_equal(
+        quantize(-residual, np.full(residual.shape, step), dead_zone), -symbols
+    )
     np.testing.assert_array_equal(dequantize(-symbols, np.full(residual.shape, step), shrink), -got)
 
 

@@ -1,4 +1,4 @@
-"""The block transform: exact in any order of summation, invertible, safe from rounding of cosines."""
+"""The block transform: exact in any order of summation, invertible, safe from bad cosines."""
 
 from __future__ import annotations
 

@@ -12,14 +12,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
 import cubes
 import export
 import qat
-import train
 
+import train
 from stvc.model.architecture import NetworkConfig
 
 SMALL = NetworkConfig(width=32, heads=2, hidden=48, trunk=1)
 
 
-def random_net(seed: int, gain: float = 1.0, config: NetworkConfig = SMALL) -> qat.ConditionalTransformer:
+def random_net(
+    seed: int, gain: float = 1.0, config: NetworkConfig = SMALL
+) -> qat.ConditionalTransformer:
     """Random network; a large gain drives activations to their limits."""
     torch.manual_seed(seed)
     net = qat.ConditionalTransformer(config)

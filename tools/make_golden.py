@@ -48,7 +48,9 @@ def ground(seed: int, dates: int, bands: int, height: int, width: int) -> npt.ND
     for t in range(dates):
         now = (field + np.roll(field, t % 3, 2)) // 2
         for c in range(bands):
-            out[t, c] = 400 + 300 * c + (now[0] * (10 + t) + now[1] * (5 * c - 4)) // 128 + noise[t, c]
+            out[t, c] = (
+                400 + 300 * c + (now[0] * (10 + t) + now[1] * (5 * c - 4)) // 128 + noise[t, c]
+            )
     return np.clip(out, 1, 65535).astype(np.uint16)
 
 
@@ -75,7 +77,8 @@ def two_groups() -> xr.Dataset:
     fine[1][:, cloud.repeat(2, 0).repeat(2, 1)] = 7000
     coarse[3, :, :, 20:], fine[3, :, :, 40:] = 0, 0
     variables: dict[str, Any] = {
-        band: (("time", "y", "x"), fine[:, c]) for c, band in enumerate(("B02", "B03", "B04", "B08"))
+        band: (("time", "y", "x"), fine[:, c])
+        for c, band in enumerate(("B02", "B03", "B04", "B08"))
     }
     variables |= {
         band: (("time", "y20", "x20"), coarse[:, c]) for c, band in enumerate(("B8A", "B11"))
@@ -150,6 +153,7 @@ def hashes_of(path: Path) -> dict[str, str]:
 
 
 def main() -> None:
+    """Write the archives and their hashes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -62,9 +62,10 @@ def pack_index(frames: Sequence[FrameRecord], units: Iterable[tuple[UnitKey, Uni
     keys = np.array([key for key, _ in entries], dtype=np.int64).reshape(-1, 4)
     numbers = np.array([(i.length, *i.stats) for _, i in entries], dtype=np.int64).reshape(-1, 4)
     numbers = numbers[_key_order(keys)]
-    checks = np.array([info.crc32c for _, info in entries], dtype="<u4")
-    parts = [write_varint(len(entries)), write_varint(len(frames)), checks.tobytes()]
+    checks = np.array([info.crc32c for _, info in entries if info.length], dtype="<u4")
+    parts = [write_varint(len(entries)), write_varint(len(frames))]
     parts += [encode_column(column) for column in (*keys.T, *numbers.T)]
+    parts.append(checks.tobytes())
     parts += [encode_column(column) for column in _frame_numbers(frames).T]
     if any(frame.provenance for frame in frames):
         parts.append(deflate(_json(_provenance_columns(frames))))
@@ -106,9 +107,14 @@ def unpack_index(
             f"{declared} bytes of tables where {limit} are accepted; raise max_bytes if the file "
             "is trusted"
         )
-    checks = np.frombuffer(cursor.take(4 * unit_count), "<u4")
     keys = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
     ordered = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
+    numbers = np.empty_like(ordered)
+    numbers[_key_order(keys)] = ordered
+    filled = numbers[:, 0] > 0
+    checks = np.zeros(unit_count, np.int64)
+    # ^ the checksum of nothing
+    checks[filled] = np.frombuffer(cursor.take(4 * int(filled.sum())), "<u4")
     table = np.stack([decode_column(cursor, frame_count) for _ in range(2 + FRAME_STATS)], axis=1)
     rows = _provenance_rows(cursor.rest(), frame_count, limit)
     if np.any((table[:, 1] < 0) | (table[:, 1] > FRAME_STATS)):
@@ -117,8 +123,6 @@ def unpack_index(
         FrameRecord(time, row, tuple(stats[:count]))
         for (time, count, *stats), row in zip(table.tolist(), rows, strict=True)
     )
-    numbers = np.empty_like(ordered)
-    numbers[_key_order(keys)] = ordered
     return frames, _unit_table(keys, numbers, checks.tolist())
 
 

@@ -26,9 +26,9 @@ meaning is the codec's.
 **Index**: a body, then CRC-32C of the body (4 bytes). The body is::
 
     varint  N, number of units          varint  T, number of frames
-    N x I   CRC-32C of each unit's payload, in payload order
     4 columns of N, payload order: kind (0 pixels, 1 mask, 2 background), frame, group, tile
     4 columns of N, key order:     length, stats[0], stats[1], stats[2]
+    n x I   CRC-32C of each payload that is not empty, in payload order
     6 columns of T:                time (seconds since 1970 UTC), number of stats, stats[0..3]
     provenance: nothing if every frame's is empty, else a zstd frame up to the end of the body
 

@@ -214,7 +214,8 @@ def encode_frames(
         for g, grid in enumerate(place.grids):
             whole = series.pixels[g][t]
             seen = np.zeros_like(whole)
-            for tile in tiles_of(grid):
+            tiles = tiles_of(grid)
+            for tile in tiles:
                 context = place.context(g, tile, unclear[g], nodata[g], int(seconds[t]))
                 cut = np.asarray(pad_to_blocks(whole[:, tile.rows, tile.columns]), np.uint16)
                 unit = encode_unit(
@@ -230,7 +231,9 @@ def encode_frames(
                     (
                         UnitKey(Kind.PIXELS, frame, g, tile.index),
                         unit.payload,
-                        error_stats(whole[:, tile.rows, tile.columns], shown, clear),
+                        error_stats(
+                            whole[:, tile.rows, tile.columns], shown, clear, alone=len(tiles) == 1
+                        ),
                     )
                 )
                 bits += (unit.bits_network, unit.bits_plain)

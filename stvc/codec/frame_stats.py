@@ -43,26 +43,31 @@ class FrameStats:
         return cls(flags, clear / _CLEAR_UNITS, (ndvi - 1) / _NDVI_UNITS if ndvi else None)
 
 
-def error_stats(original: U16, decoded: U16, clear: npt.NDArray[np.bool_]) -> tuple[int, int, int]:
+def error_stats(
+    original: U16, decoded: U16, clear: npt.NDArray[np.bool_], *, alone: bool
+) -> tuple[int, int, int]:
     """Achieved error of a unit on clear pixels.
 
     Parameters
     ----------
     original, decoded : array, (C, H, W) uint16
     clear : array, (H, W) bool
+    alone : bool
+        Whether the tile is its group's only one: the frame's clear share tells its weight.
 
     Returns
     -------
     (int, int, int)
         Largest absolute error; mean squared error as ``1 + round(32 log2(1 + mse))``, 0 where no
-        pixel is clear; number of clear pixels.
+        pixel is clear; number of clear pixels (0 for a tile that is alone).
     """
     count = int(clear.sum())
     if not count:
         return 0, 0, 0
     miss = (original.astype(np.int64) - decoded)[:, clear]
     mse = float((miss * miss).mean())
-    return int(np.abs(miss).max()), 1 + round(_MSE_OCTAVE * np.log2(1 + mse)), count
+    stored = 1 + round(_MSE_OCTAVE * np.log2(1 + mse))
+    return int(np.abs(miss).max()), stored, 0 if alone else count
 
 
 def mean_squared_error(stored: int) -> float:
