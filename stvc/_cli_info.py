@@ -100,6 +100,7 @@ def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + [("warning", str(text)) for text in facts["warnings"]]
 
 
+_SHOWN_ERRORS = 10
 _DATE_COLUMNS = ("date", "bytes", "clear", "PSNR dB", "max error")
 
 
@@ -199,8 +200,10 @@ def verify(path: Path, *, as_json: bool, quiet: bool) -> ExitCode:
                 }
             )
         return ExitCode.CORRUPT
-    for text in report.errors:
+    for text in report.errors[:_SHOWN_ERRORS]:
         error(text)
+    if len(report.errors) > _SHOWN_ERRORS:
+        error(f"and {len(report.errors) - _SHOWN_ERRORS} more; --json lists all of them")
     if as_json:
         emit_json(
             {

@@ -16,7 +16,7 @@ def blocks(seed: int) -> tuple[np.ndarray, np.ndarray]:
     planes = np.stack([600 * scenes.texture(rng, (48, 48), 1.8) for _ in range(2)])
     hidden = blocks_of(np.stack([scenes.clouds(rng, (48, 48))]))[0].reshape(-1, 64)
     partly = hidden.any(-1) & ~hidden.all(-1)
-    return blocks_of(planes).reshape(2, -1, 64)[:, partly].astype(np.float32), hidden[partly]
+    return blocks_of(planes).reshape(2, -1, 64)[:, partly].astype(np.float64), hidden[partly]
 
 
 def cost(residual: np.ndarray, step: float) -> int:
@@ -29,8 +29,8 @@ def cost(residual: np.ndarray, step: float) -> int:
 def test_filling_saves_symbols_and_keeps_clear_pixels(seed: int, step: float) -> None:
     residual, hidden = blocks(seed)
     assert len(hidden)
-    filled = fill_hidden(residual, hidden, np.full(len(hidden), step, np.float32))
-    assert filled.dtype == np.float32
+    filled = fill_hidden(residual, hidden, np.full(len(hidden), step, np.float64))
+    assert filled.dtype == np.float64
     np.testing.assert_array_equal(filled[:, ~hidden], residual[:, ~hidden])
     level = np.where(hidden, 0, residual).sum(-1) / (~hidden).sum(-1)
     by_mean = np.where(hidden, level[..., None], residual)
@@ -40,8 +40,8 @@ def test_filling_saves_symbols_and_keeps_clear_pixels(seed: int, step: float) ->
 
 def test_what_clouds_look_like_does_not_matter() -> None:
     residual, hidden = blocks(7)
-    steps = np.full(len(hidden), 100, np.float32)
-    other = np.where(hidden, np.float32(4e4), residual)
+    steps = np.full(len(hidden), 100, np.float64)
+    other = np.where(hidden, np.float64(4e4), residual)
     np.testing.assert_array_equal(
         fill_hidden(residual, hidden, steps), fill_hidden(other, hidden, steps)
     )
@@ -50,7 +50,7 @@ def test_what_clouds_look_like_does_not_matter() -> None:
 def test_all_hidden_and_all_clear() -> None:
     residual, _ = blocks(8)
     n = residual.shape[1]
-    steps = np.full(n, 100, np.float32)
+    steps = np.full(n, 100, np.float64)
     everything, nothing = np.ones((n, 64), bool), np.zeros((n, 64), bool)
     assert not fill_hidden(residual, everything, steps).any()
     np.testing.assert_array_equal(fill_hidden(residual, nothing, steps), residual)

@@ -173,7 +173,8 @@ def _choose_prediction(
         lift = np.clip(np.where(np.abs(lift) < 2, 0, lift), -MAX_OFFSET, MAX_OFFSET)
         residual[..., 0] -= (lift * step)[:, None]
         cost = np.log2(1 + np.abs(residual) * np.float32(1 / step)).sum((1, 2))
-        best = int(cost.argmin())
+        best = int(np.rint(cost).argmin())
+        # ^ whole bits: rows that only differ by rounding must not depend on a CPU's log2
         profiles[k], offsets[k] = best, int(lift[best])
         total += float(cost[best])
     return profiles, offsets, total
@@ -253,9 +254,9 @@ def analyze(
     coded = importance != SKIPPED
     partly = coded & blocks_of(hidden[None])[0].any(-1)
     if partly.any() and not coarse:
-        spatial = blocks_of(components - inverse(predicted))[:, partly].astype(np.float32)
+        spatial = blocks_of(components - inverse(predicted))[:, partly].astype(np.float64)
         filled = fill_hidden(
-            spatial, blocks_of(hidden[None])[0][partly], steps[partly].astype(np.float32)
+            spatial, blocks_of(hidden[None])[0][partly], steps[partly].astype(np.float64)
         )
         residual[:, partly] = forward_blocks(filled)
     residual[:, ~coded] = 0
@@ -267,6 +268,6 @@ def analyze(
     return UnitAnalysis(plan, refs, predicted, steps, importance, symbols, decoded)
 
 
-def forward_blocks(blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def forward_blocks(blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Transform (C, N, 64) raster blocks in floating point (encoder only: don't-care filling)."""
-    return np.asarray(blocks.astype(np.float64) @ (KERNEL.T * 2.0**-18))
+    return np.asarray(blocks @ (KERNEL.T * 2.0**-18))

@@ -12,23 +12,23 @@ _ROUNDS = 5
 
 
 def fill_hidden(
-    residual: npt.NDArray[np.float32],
+    residual: npt.NDArray[np.float64],
     hidden: npt.NDArray[np.bool_],
-    steps: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
+    steps: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
     """Replace a residual under hidden pixels by a sparse continuation of the clear ones.
 
     Parameters
     ----------
-    residual : array, (C, N, 64) float32
+    residual : array, (C, N, 64) float64
         Residual of partly hidden blocks in raster order, units of 2**-4 DN.
     hidden : array, (N, 64) bool
-    steps : array, (N,) float32
+    steps : array, (N,) float64
         Quantization step of each block.
 
     Returns
     -------
-    array, (C, N, 64) float32
+    array, (C, N, 64) float64
         Equal to ``residual`` on clear pixels.
 
     Notes
@@ -36,14 +36,15 @@ def fill_hidden(
     Projections onto convex sets with a falling threshold (Guleryuz 2006): transform, keep what
     would be quantized to something, go back, restore the clear pixels.
     """
-    kernel = (KERNEL * _SCALE).astype(np.float32)
+    kernel = KERNEL * _SCALE
     clear = ~hidden
-    count = np.maximum(clear.sum(-1), 1).astype(np.float32)
+    count = np.maximum(clear.sum(-1), 1).astype(np.float64)
     level = np.where(clear, residual, 0).sum(-1) / count
     filled = np.where(clear, residual, level[..., None])
     for k in range(_ROUNDS):
         coefficients = filled @ kernel.T
-        threshold = steps * np.float32(0.65 + 1.0 * (1 - k / (_ROUNDS - 1)))
+        threshold = steps * (0.65 + 1.0 * (1 - k / (_ROUNDS - 1)))
         kept = np.where(np.abs(coefficients) >= threshold[None, :, None], coefficients, 0)
         filled = np.where(clear, residual, kept @ kernel)
-    return np.asarray(filled, np.float32)
+    # ^ in float64, so that no BLAS can move a coefficient across the threshold
+    return np.asarray(filled)
