@@ -12,10 +12,10 @@ import numpy as np
 from stvc.archive import ArchiveReader, Kind, UnitKey
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
 from stvc.codec.place import tiles_of
-from stvc.session import samples_of
+from stvc.header import samples_of
 
 if TYPE_CHECKING:
-    from stvc.session import OpenPlace
+    from stvc.header import OpenPlace
 
 _LEARNED_GAIN_EXPECTED = 0.02
 

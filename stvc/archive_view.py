@@ -15,8 +15,8 @@ from stvc.archive import ArchiveReader
 from stvc.archive_info import describe
 from stvc.codec.decoder import Damage, DecodedFrame, decode_frames
 from stvc.errors import CorruptError, CorruptInputError, QualityError, StvcError
+from stvc.header import OpenPlace, open_place
 from stvc.selection import is_selected
-from stvc.session import OpenPlace, open_place
 from stvc.types import Series
 
 if TYPE_CHECKING:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,37 +23,20 @@ from stvc.background.composite import (
 )
 from stvc.codec.decoder import FrameDecoder, chain_start, decode_frames
 from stvc.codec.encoder import EncodedFrames, encode_frames, find_step, fit_klts, unclear_of
-from stvc.codec.place import Place, Settings, axis_from_header, axis_to_header, tiles_of
-from stvc.codec.spectral import Klt
+from stvc.codec.place import Place, Settings
 from stvc.dataset import select_times
-from stvc.errors import BackgroundError, CorruptError, CorruptInputError, VersionError
+from stvc.errors import BackgroundError, CorruptInputError
+from stvc.header import OpenPlace, header_of, open_place, place_key
 from stvc.model.weights import load_model
-from stvc.types import GroupGrid, MaskGrid, Series
+from stvc.types import Series
 
 if TYPE_CHECKING:
     from stvc.model.weights import EntropyModel
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-"""Version of the bit stream; see CHANGELOG, *Bitstream*."""
-MAX_PIXELS = 1 << 31
-"""Most samples of one frame that a header may declare."""
-
 Progress = Callable[[int, int, str], None]
 U16 = npt.NDArray[np.uint16]
-
-
-@dataclass(frozen=True)
-class OpenPlace:
-    """An archive's place, ready to decode."""
-
-    place: Place
-    backgrounds: tuple[U16, ...] | None
-    model: EntropyModel
-    crs: str
-    attrs: dict[str, Any]
-    band_attrs: dict[str, dict[str, Any]]
 
 
 def encode_series(
@@ -209,113 +190,6 @@ def _guess_step(psnr: float) -> int:
     return int(np.clip(round((93.0 - psnr) * STEP_OCTAVE / 6.02), 0, MAX_STEP_INDEX))
 
 
-def place_key(series: Series) -> str:
-    """Name of a place for the background cache: sha256 over CRS, grids and bands."""
-    parts = [
-        series.crs_wkt,
-        [[list(g.bands), g.suffix, axis_to_header(g.y), axis_to_header(g.x)] for g in series.grids],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def header_of(series: Series, place: Place, model_id: str, blob: bytes | None) -> dict[str, Any]:
-    """JSON header of a new archive."""
-    header: dict[str, Any] = {
-        "format": FORMAT_VERSION,
-        "model": model_id,
-        "crs": _short_crs(series.crs_wkt),
-        "grids": [
-            {
-                "suffix": g.suffix,
-                "bands": list(g.bands),
-                "y": axis_to_header(g.y),
-                "x": axis_to_header(g.x),
-            }
-            for g in place.grids
-        ],
-        "mask": {
-            "kind": place.mask.kind,
-            "suffix": place.mask.suffix,
-            "y": axis_to_header(place.mask.y),
-            "x": axis_to_header(place.mask.x),
-        },
-        "settings": place.settings.to_header(),
-        "attrs": series.attrs,
-        "band_attrs": series.band_attrs,
-    }
-    if blob is None:
-        header["klts"] = [k.to_header() for k in place.klts]
-    else:
-        header["background"] = hashlib.sha256(blob).hexdigest()
-    return header
-
-
-def open_place(reader: ArchiveReader, *, with_background: bool = True) -> OpenPlace:
-    """Read an archive's header, model and background.
-
-    Raises
-    ------
-    CorruptError, VersionError, ModelError
-    """
-    header = reader.header
-    if header.get("format") != FORMAT_VERSION:
-        raise VersionError(
-            f"{reader.name}: bit stream version {header.get('format')!r}, this stvc reads "
-            f"{FORMAT_VERSION}; install a newer stvc"
-        )
-    try:
-        grids = tuple(
-            GroupGrid(
-                str(g["suffix"]),
-                tuple(map(str, g["bands"])),
-                axis_from_header(g["y"]),
-                axis_from_header(g["x"]),
-            )
-            for g in header["grids"]
-        )
-        m = header["mask"]
-        mask = MaskGrid(
-            str(m["kind"]), str(m["suffix"]), axis_from_header(m["y"]), axis_from_header(m["x"])
-        )
-        klts = tuple(Klt.from_header(k) for k in header.get("klts", ()))
-        crs, attrs, band_attrs = (
-            str(header["crs"]),
-            dict(header["attrs"]),
-            dict(header["band_attrs"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(
-            f"{reader.name}: its header is unusable ({error!r}); copy or encode it again"
-        ) from None
-    if sum(int(np.prod(g.shape, dtype=object)) for g in grids) > MAX_PIXELS:
-        raise CorruptError(
-            f"{reader.name}: its header declares more than {MAX_PIXELS} samples per frame"
-        )
-    settings = Settings.from_header(header["settings"])
-    model = load_model(str(header["model"]))
-    backgrounds = None
-    if "background" in header:
-        if with_background:
-            key = UnitKey(Kind.BACKGROUND, 0, 0, 0)
-            blob = reader.read(key)
-            if hashlib.sha256(blob).hexdigest() != header["background"]:
-                raise CorruptError(
-                    f"{reader.describe(key)}: it is not the background that the header names"
-                )
-            with threads.fitting(grids):
-                background = decode_background(blob, grids, model)
-            klts, backgrounds = background.klts, background.pixels
-    elif len(klts) != len(grids) or any(
-        len(k.mean) != len(g.bands) for k, g in zip(klts, grids, strict=True)
-    ):
-        raise CorruptError(
-            f"{reader.name}: its header lacks spectral transforms; copy or encode it again"
-        )
-    return OpenPlace(
-        Place(grids, mask, klts, settings), backgrounds, model, long_crs(crs), attrs, band_attrs
-    )
-
-
 def _check_fit(series: Series, opened: OpenPlace, path: Path) -> None:
     """Raise CorruptInputError unless a series has the archive's bands, grids and mask."""
     place = opened.place
@@ -339,43 +213,3 @@ def _check_fit(series: Series, opened: OpenPlace, path: Path) -> None:
 
 def _names(groups: list[tuple[str, ...]]) -> str:
     return " + ".join(",".join(g) for g in groups)
-
-
-def _short_crs(wkt: str) -> str:
-    """``EPSG:code`` if that means the same CRS, else the WKT itself."""
-    if not wkt:
-        return ""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS.from_wkt(wkt)
-        code = crs.to_authority(min_confidence=100)
-        if code is not None and CRS.from_authority(*code) == crs:
-            return ":".join(code)
-    except CRSError:
-        pass
-    return wkt
-
-
-def long_crs(text: str) -> str:
-    """WKT of what `_short_crs` left."""
-    if not text or "[" in text:
-        return text
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return str(CRS.from_user_input(text).to_wkt())
-    except CRSError:
-        raise CorruptError(
-            f"archive header: CRS {text!r} is unknown; copy or encode it again"
-        ) from None
-
-
-def samples_of(grids: tuple[GroupGrid, ...]) -> int:
-    """Samples of one frame over all groups."""
-    return sum(int(np.prod(g.shape)) for g in grids)
-
-
-__all__ = ["OpenPlace", "append_series", "encode_series", "open_place", "samples_of", "tiles_of"]

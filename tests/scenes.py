@@ -153,7 +153,7 @@ def dataset(
     ds = xr.Dataset(variables, coords=coords, attrs={"title": "synthetic"})
     if crs:
         from stvc.grid import spatial_ref_attrs
-        from stvc.session import long_crs
+        from stvc.header import long_crs
         from stvc.types import GroupGrid
 
         grids = tuple(

@@ -116,7 +116,7 @@ def find_step(
                 index + np.sign(miss) * -1 * max(1, round(abs(miss / slope))), 0, MAX_STEP_INDEX
             )
         )
-        if abs(miss) < abs(slope) * 0.6 or following in tried:
+        if abs(miss) < abs(slope) * 0.5 or following in tried:
             break
         index = following
     return min(tried, key=lambda k: (abs(tried[k] - psnr), k))
