@@ -109,3 +109,29 @@ def test_int32_arithmetic_encodes_to_the_same_bytes(hashes: dict[str, str], tmp_
 
 def test_different_pixels_have_different_hashes(hashes: dict[str, str]) -> None:
     assert len(set(hashes.values())) == len(hashes)
+
+
+def test_what_a_program_has_set_in_torch_does_not_matter(tmp_path: Path) -> None:
+    import scenes
+    import torch
+
+    import stvc
+    from stvc.codec import unit
+
+    ds = scenes.dataset(2, (24, 32), groups={"": ("B02", "B08")}, mask="mask", seed=23)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unit, "batch_bits", lambda *_: 0.0)
+        stvc.encode(ds, tmp_path / "plain.stvc", quality=55)
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                stvc.encode(ds, tmp_path / "hostile.stvc", quality=55)
+                with stvc.open(tmp_path / "plain.stvc") as archive:
+                    hostile = archive.verify().sha256
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision(before)
+    assert (tmp_path / "hostile.stvc").read_bytes() == (tmp_path / "plain.stvc").read_bytes()
+    with stvc.open(tmp_path / "plain.stvc") as archive:
+        assert archive.verify().sha256 == hostile

@@ -22,6 +22,7 @@ from stvc.model.architecture import (
     TokenLayout,
     token_layout,
 )
+from stvc.model.arithmetic import exact_products
 from stvc.model.features import UnitFeatures, compand
 
 if TYPE_CHECKING:
@@ -124,12 +125,10 @@ def network_batches(
     The encoder knows all symbols, so all components go through the network at once; integers do
     not care about the size of a batch.
     """
-    import torch
-
     unit = _Unit.of(features, importance)
     components = range(len(symbols))
     found: list[list[Batch]] = [[] for _ in components]
-    with torch.no_grad():
+    with exact_products():
         steps = unit.start(model, components, symbols)
         step = next(steps)
         while True:
@@ -148,12 +147,10 @@ def decode_network(
     reader: Reader, model: EntropyModel, features: UnitFeatures, importance: U8
 ) -> I32:
     """Read the symbols (C, N, 64) of a unit through the network."""
-    import torch
-
     unit = _Unit.of(features, importance)
     c, n, _ = features.context.shape
     symbols = np.zeros((c, n, 64), np.int32)
-    with torch.no_grad():
+    with exact_products():
         for k in range(c):
             steps = unit.start(model, [k], symbols)
             step = next(steps)

@@ -7,15 +7,11 @@ both sides apply is integer arithmetic.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.transform import I32
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from stvc.model.arithmetic import exact_products
 
 SHIFT_UNITS = 8
 MAX_SHIFT = 2 * SHIFT_UNITS
@@ -97,45 +93,46 @@ def estimate_shift(
     (int, int)
         (dy, dx) in 1/8 pixel, at most `MAX_SHIFT`; (0, 0) if there is too little to see.
     """
-    import torch
-    from kornia.filters import gaussian_blur2d, spatial_gradient
-
     if clear.sum() < 64 or min(current.shape) < 16:
         return 0, 0
-    target = gaussian_blur2d(_image(current), (5, 5), (1.0, 1.0))[0, 0].numpy().astype(np.float64)
     weight = clear.copy()
     weight[:3] = weight[-3:] = False
     weight[:, :3] = weight[:, -3:] = False
+    base = np.clip(reference, 0, 65535)[None]
+    target = _smooth(current)[0]
     shift = np.zeros(2)
-    with torch.no_grad():
-        for _ in range(iterations):
-            eighths = tuple(int(v) for v in np.rint(shift * SHIFT_UNITS))
-            base = np.clip(reference, 0, 65535)[None]
-            moved = gaussian_blur2d(
-                _image(warp(base, (eighths[0], eighths[1]))[0]), (5, 5), (1.0, 1.0)
-            )
-            grad = spatial_gradient(moved, mode="diff")[0, 0].numpy().astype(np.float64)
-            gx, gy = grad[0][weight], grad[1][weight]
-            error = (target - moved[0, 0].numpy())[weight]
-            error -= np.median(error)
-            # ^ haze and illumination lift whole frames
-            robust = 1.0 / (1.0 + (error / (1.5 * np.median(np.abs(error)) + 1.0)) ** 2)
-            normal = np.array(
-                [
-                    [(robust * gy * gy).sum(), (robust * gy * gx).sum()],
-                    [(robust * gy * gx).sum(), (robust * gx * gx).sum()],
-                ]
-            )
-            side = np.array([(robust * gy * error).sum(), (robust * gx * error).sum()])
-            if np.linalg.cond(normal) > 1e4 or not np.isfinite(normal).all():
-                return 0, 0
-            shift = np.array(eighths) / SHIFT_UNITS + np.linalg.solve(normal, side)
-            shift = np.clip(shift, -MAX_SHIFT / SHIFT_UNITS, MAX_SHIFT / SHIFT_UNITS)
+    for _ in range(iterations):
+        eighths = np.rint(shift * SHIFT_UNITS).astype(int)
+        moved, gx, gy = _smooth(warp(base, (int(eighths[0]), int(eighths[1])))[0])
+        gx, gy, error = gx[weight], gy[weight], (target - moved)[weight]
+        error -= np.median(error)
+        # ^ haze and illumination lift whole frames
+        robust = 1.0 / (1.0 + (error / (1.5 * np.median(np.abs(error)) + 1.0)) ** 2)
+        normal = np.array(
+            [
+                [(robust * gy * gy).sum(), (robust * gy * gx).sum()],
+                [(robust * gy * gx).sum(), (robust * gx * gx).sum()],
+            ]
+        )
+        side = np.array([(robust * gy * error).sum(), (robust * gx * error).sum()])
+        if np.linalg.cond(normal) > 1e4 or not np.isfinite(normal).all():
+            return 0, 0
+        shift = eighths / SHIFT_UNITS + np.linalg.solve(normal, side)
+        shift = np.clip(shift, -MAX_SHIFT / SHIFT_UNITS, MAX_SHIFT / SHIFT_UNITS)
     rounded = np.rint(shift * SHIFT_UNITS).astype(int)
     return int(rounded[0]), int(rounded[1])
 
 
-def _image(plane: npt.NDArray[np.generic]) -> Tensor:
+def _smooth(
+    plane: npt.NDArray[np.generic],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Blur a plane (H, W); returns it with its horizontal and vertical gradients."""
     import torch
+    from kornia.filters import gaussian_blur2d, spatial_gradient
 
-    return torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
+    with exact_products():
+        image = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
+        blurred = gaussian_blur2d(image, (5, 5), (1.0, 1.0))
+        gradient = spatial_gradient(blurred, mode="diff")[0, 0]
+        found = torch.cat([blurred[0], gradient]).numpy().astype(np.float64)
+    return found[0], found[1], found[2]

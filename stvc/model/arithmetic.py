@@ -7,7 +7,8 @@ float32 is what ordinary CPUs do fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAMES = ("float32", "int32")
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Shield integer arithmetic from what a user's program has set in torch.
+
+    Reduced matrix precision and autocast would multiply in bfloat16; gradients would cost memory.
+    """
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.no_grad(),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,9 @@ class Arithmetic:
 
         amount = bits.to(torch.int32)
         if self.name == "float32":
-            powers = torch.tensor([2.0 ** -int(k) for k in amount], device=weight.device)
+            powers = torch.tensor(
+                [2.0 ** -int(k) for k in amount], dtype=torch.float32, device=weight.device
+            )
             matrix = (weight.float() * powers[:, None]).T.contiguous()
             offset = bias.float() * powers + 0.5
             # ^ a power of two moves no bit of a mantissa: the product is as exact as without it
