@@ -90,8 +90,8 @@ def encode(
     QualityError
         If the quality settings contradict each other or are out of range.
     """
+    from stvc.archiving import encode_series
     from stvc.dataset import series_from_dataset
-    from stvc.session import encode_series
 
     began = time.perf_counter()
     target = Path(path)
@@ -124,8 +124,8 @@ def append(
     CorruptInputError
         If the dataset does not fit the archive.
     """
+    from stvc.archiving import append_series
     from stvc.dataset import series_from_dataset
-    from stvc.session import append_series
 
     began = time.perf_counter()
     target = Path(path)

@@ -11,7 +11,7 @@ import scenes
 import xarray as xr
 
 import stvc
-from stvc import session
+from stvc import archiving
 
 THREE = {"": scenes.TEN, "20": scenes.TWENTY, "60": scenes.SIXTY}
 
@@ -202,7 +202,7 @@ def test_reference_modes(tmp_path: Path, reference: str) -> None:
 def test_auto_makes_a_background_for_long_series_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "MIN_FRAMES", 5)
+    monkeypatch.setattr(archiving, "MIN_FRAMES", 5)
     ds = scenes.dataset(5, (8, 8), groups={"": ("B02",)})
     for dates in (4, 5):
         round_trip(ds.isel(time=slice(0, dates)), tmp_path / "a.stvc")

@@ -11,9 +11,9 @@ import xarray as xr
 
 import stvc
 from stvc.archive import ArchiveReader, Kind, UnitKey
+from stvc.archiving import encode_series
 from stvc.codec.place import Settings
 from stvc.errors import CorruptError, CorruptInputError
-from stvc.session import encode_series
 
 GROUPS = {"": ("B02", "B08"), "20": ("B11",)}
 
