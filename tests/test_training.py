@@ -192,3 +192,13 @@ def test_an_unknown_arithmetic_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("STVC_ARITHMETIC", "float16")
     with pytest.raises(ConfigError, match="float16"):
         load_model()
+
+
+def test_training_goes_on_from_exported_integers() -> None:
+    before = export.integer_tensors(random_net(31))
+    net = random_net(32)
+    export.load_integers(net, before)
+    after = export.integer_tensors(net)
+    assert after.keys() == before.keys()
+    for name, values in before.items():
+        assert torch.equal(after[name], values), name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,39 +44,56 @@ def integer_linear(layer: IntLinear) -> dict[str, torch.Tensor]:
     }
 
 
-def integer_tensors(net: ConditionalTransformer) -> dict[str, torch.Tensor]:
-    """All tensors of `stvc.model.network.EntropyNetwork`, and the frequency tables."""
+def named_layers(
+    net: ConditionalTransformer,
+) -> tuple[dict[str, IntLinear], dict[str, torch.nn.Parameter]]:
+    """Linear layers and position tables of a network under their exported names."""
     layers: dict[str, IntLinear] = {"embed": net.embed}
-    positions: dict[str, torch.Tensor] = {}
+    positions: dict[str, torch.nn.Parameter] = {}
 
     def attention(name: str, module: Attention) -> None:
-        layers.update(
-            {
-                f"{name}.query": module.query,
-                f"{name}.keyvalue": module.keyvalue,
-                f"{name}.out": module.out,
-            }
-        )
-        units = (module.position.detach() * (1 << ACTIVATION_BITS) + 0.5).floor()
-        positions[f"{name}.position"] = units.clamp(-POSITION_LIMIT, POSITION_LIMIT).to(torch.int8)
+        layers[f"{name}.query"] = module.query
+        layers[f"{name}.keyvalue"] = module.keyvalue
+        layers[f"{name}.out"] = module.out
+        positions[f"{name}.position"] = module.position
 
     for k, (attend, mlp) in enumerate(zip(net.trunk_attention, net.trunk_mlp, strict=True)):
         attention(f"trunk.{k}", attend)
-        layers.update({f"trunk.{k}.up": mlp.up, f"trunk.{k}.down": mlp.down})
+        layers |= {f"trunk.{k}.up": mlp.up, f"trunk.{k}.down": mlp.down}
     for g, step in enumerate(net.steps):
         attention(f"step.{g}", step.attention)
-        layers.update(
-            {
-                f"step.{g}.up": step.mlp.up,
-                f"step.{g}.down": step.mlp.down,
-                f"step.{g}.head": step.head,
-                f"step.{g}.embed": step.embed,
-            }
-        )
+        layers |= {f"step.{g}.up": step.mlp.up, f"step.{g}.down": step.mlp.down}
+        layers |= {f"step.{g}.head": step.head, f"step.{g}.embed": step.embed}
+    return layers, positions
+
+
+def load_integers(net: ConditionalTransformer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Set a network to exported integers: training goes on from a shipped model.
+
+    The optimizer's state and the mixture's two parameters are not in an exported model; they
+    settle again within some hundred steps.
+    """
+    layers, positions = named_layers(net)
+    with torch.no_grad():
+        for name, layer in layers.items():
+            scale = torch.exp2(-tensors[f"{name}.bits"].float())
+            layer.weight.copy_(tensors[f"{name}.weight"].float() * scale[:, None])
+            if layer.bias is not None:
+                unit = scale / (1 << ACTIVATION_BITS)
+                layer.bias.copy_(tensors[f"{name}.bias"].float() * unit)
+        for name, position in positions.items():
+            position.copy_(tensors[name].float() / (1 << ACTIVATION_BITS))
+
+
+def integer_tensors(net: ConditionalTransformer) -> dict[str, torch.Tensor]:
+    """All tensors of `stvc.model.network.EntropyNetwork`, and the frequency tables."""
+    layers, positions = named_layers(net)
     tensors = {
         f"{n}.{k}": t for n, layer in layers.items() for k, t in integer_linear(layer).items()
     }
-    tensors.update(positions)
+    for name, position in positions.items():
+        units = (position.detach() * (1 << ACTIVATION_BITS) + 0.5).floor()
+        tensors[name] = units.clamp(-POSITION_LIMIT, POSITION_LIMIT).to(torch.int8)
     exp = np.rint(255 * np.exp(-np.arange(EXP_STEPS) / 16)).astype(np.int32)
     tensors["exp"] = torch.from_numpy(exp)
     weight, ratio = torch.sigmoid(net.tail[0]).item(), 2.0 ** net.tail[1].item()

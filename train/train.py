@@ -23,7 +23,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from cubes import Sample, load_cubes, samples
+from export import load_integers
 from qat import ConditionalTransformer
+from safetensors.torch import load_file
 
 from stvc.model.architecture import (
     FEATURES,
@@ -109,6 +111,7 @@ def main() -> None:
         "--validate", nargs="*", default=[], help="places watched, never trained on"
     )
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--warm", type=Path, help="start from an exported .safetensors model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=NetworkConfig.width)
     parser.add_argument("--threads", type=int, default=2)
@@ -128,6 +131,8 @@ def main() -> None:
         net.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01
     )
     step, spent, tokens_seen = 0, 0.0, 0
+    if options.warm:
+        load_integers(net, load_file(options.warm))
     if options.resume:
         saved = torch.load(path, weights_only=True)
         net.load_state_dict(saved["net"])
