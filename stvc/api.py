@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stvc.errors import CorruptInputError, QualityError
-from stvc.types import CloudMode, Series
+from stvc.types import CloudMode
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -228,6 +228,3 @@ def _report(path: Path, added: int, before: int, began: float) -> EncodeReport:
         info["psnr_clear"],
         time.perf_counter() - began,
     )
-
-
-__all__ = ["EncodeReport", "Series", "append", "encode", "open", "replace"]

@@ -18,7 +18,7 @@ from stvc.codec.place import Place, tiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
 from stvc.codec.spectral import Klt, fit_klt
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import PLAIN, encode_unit
+from stvc.codec.unit import encode_unit
 from stvc.metrics import ndvi_mae
 from stvc.types import GroupGrid, Series
 
@@ -42,7 +42,6 @@ class EncodedFrames:
     bits_network: float
     """Estimated bits of all units under the network, and under the plain coder."""
     bits_plain: float
-    plain_units: int
 
 
 def fit_klts(series: Series, unclear: tuple[Bool, ...]) -> tuple[Klt, ...]:
@@ -182,7 +181,6 @@ def encode_frames(
     records: list[FrameRecord] = []
     units: list[Unit] = []
     bits = np.zeros(2)
-    plain = 0
     seconds = series.times.astype("datetime64[s]").astype(np.int64)
     for t in range(len(seconds)):
         frame = first + t
@@ -237,7 +235,6 @@ def encode_frames(
                     )
                 )
                 bits += (unit.bits_network, unit.bits_plain)
-                plain += bool(unit.payload) and unit.coder == PLAIN
             red_nir = ndvi_bands(grid)
             if red_nir is not None and stats.ndvi is None:
                 stats = replace(
@@ -250,4 +247,4 @@ def encode_frames(
         records.append(FrameRecord(int(seconds[t]), provenance, stats.pack()))
         if progress is not None:
             progress(t + 1, len(seconds), "encoding")
-    return EncodedFrames(tuple(records), tuple(units), float(bits[0]), float(bits[1]), plain)
+    return EncodedFrames(tuple(records), tuple(units), float(bits[0]), float(bits[1]))

@@ -18,14 +18,13 @@ from stvc.codec.analysis import (
     DEAD_ZONE,
     MAX_OFFSET,
     MAX_SHRINK,
-    UnitAnalysis,
     UnitPlan,
     analyze,
     predict_unit,
     resting_plan,
     synthesize,
 )
-from stvc.codec.bound import BoundLayer, decode_bound, encode_bound
+from stvc.codec.bound import decode_bound, encode_bound
 from stvc.codec.entropy import (
     PLAIN_BANDS,
     batch_bits,
@@ -301,6 +300,3 @@ def _unpack_raw(body: bytes, shape: tuple[int, int, int], padded: tuple[int, ...
     pixels = np.frombuffer(little, "<u2").reshape(shape).astype(np.uint16)
     edge = [(0, 0), (0, padded[0] - shape[1]), (0, padded[1] - shape[2])]
     return np.pad(pixels, edge, mode="edge")
-
-
-__all__ = ["BoundLayer", "EncodedUnit", "UnitAnalysis", "UnitContext", "decode_unit", "encode_unit"]

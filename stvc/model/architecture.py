@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 GROUPS: tuple[tuple[int, int], ...] = ((0, 1), (1, 6), (6, 21), (21, 36), (36, 64))
 """Zigzag ranges of the frequency groups."""
-PHASES = 2
 QUERY = 4
 """Tokens per side of a query block."""
 TRUNK_HALO = 2
@@ -32,8 +31,6 @@ SIDE_FEATURES = 32
 FEATURES = 64 * (4 + PREVIOUS_COMPONENTS) + SIDE_FEATURES
 GATES = 4
 """Candidate corrections of the location: recent, background, mean, neighbors."""
-GATED_BY_NEIGHBORS = 6
-"""Zigzag positions below this one have a neighbor candidate."""
 
 ACTIVATION_BITS = 4
 """Activations are int8 in units of 1/16."""
