@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stvc._console import byte_size, day, measured
 from stvc.bands import named_like
 from stvc.comparison import MIN_CLEAR, Comparison, compare
+from stvc.console import byte_size, day, measured
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,7 +17,7 @@ import pytest
 from fake_codec import DAYS, FakeApi, FakeArchive, FakeSource
 
 import stvc
-from stvc import _console, cli, errors
+from stvc import cli, console, errors
 from stvc.exit_codes import ExitCode
 
 SQUARE = {
@@ -580,13 +580,13 @@ def test_verify(fake: FakeApi, place: Path, capsys: pytest.CaptureFixture[str]) 
 def test_progress_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with _console.progress_bar(quiet=False) as progress:
+    with console.progress_bar(quiet=False) as progress:
         assert progress is None
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with _console.progress_bar(quiet=True) as progress:
+    with console.progress_bar(quiet=True) as progress:
         assert progress is None
-    with _console.progress_bar(quiet=False) as progress:
+    with console.progress_bar(quiet=False) as progress:
         assert progress is not None
         progress(3, 7, "date 2020-01-31")
     out, err = capsys.readouterr()
@@ -600,7 +600,7 @@ def test_warnings_of_the_library_are_lines_on_stderr(capsys: pytest.CaptureFixtu
 
     log = logging.getLogger("stvc.source.sample")
     for quiet in (False, True):
-        _console.log_to_stderr(0, quiet=quiet)
+        console.log_to_stderr(0, quiet=quiet)
         log.warning("covers %d %%", 40)
     assert capsys.readouterr().err == "stvc: warning: covers 40 %\n"
 
@@ -619,7 +619,7 @@ def test_warnings_of_the_library_are_lines_on_stderr(capsys: pytest.CaptureFixtu
     ],
 )
 def test_byte_sizes(count: float, told: str) -> None:
-    assert _console.byte_size(count) == told
+    assert console.byte_size(count) == told
 
 
 # ---------------------------------------------------------------- the real thing

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stvc._options import ExportFormat
+from stvc.cli.options import ExportFormat
 
 
 class Clouds(StrEnum):

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stvc._console import byte_size, day, emit_json, error, measured
-from stvc._options import as_flags, effective_settings, require_file
+from stvc.cli.options import as_flags, effective_settings, require_file
+from stvc.console import byte_size, day, emit_json, error, measured
 from stvc.exit_codes import ExitCode
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stvc._console import byte_size, emit_json, note, progress_bar
-from stvc._options import QualityFlags, as_flags, effective_settings
 from stvc.bands import find_band
+from stvc.cli.options import QualityFlags, as_flags, effective_settings
+from stvc.console import byte_size, emit_json, note, progress_bar
 from stvc.exit_codes import ExitCode
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stvc import _console
-from stvc import _flags as flags
-from stvc._options import QualityFlags, read_bands, read_date, read_period, refuse_stdout
+from stvc import console
+from stvc.cli import flags
+from stvc.cli.options import QualityFlags, read_bands, read_date, read_period, refuse_stdout
 from stvc.errors import StvcError
 from stvc.exit_codes import ExitCode
 
@@ -87,15 +87,15 @@ def encode(
       jq .features[0] fields.geojson | stvc encode --aoi - -o first.stvc --json
     """
     refuse_stdout(output)
-    _console.log_to_stderr(verbose, quiet=quiet)
+    console.log_to_stderr(verbose, quiet=quiet)
     first, last = read_period(start, end)
 
-    from stvc import _cli_encode
+    from stvc.cli import encode as work
 
-    return _cli_encode.encode(
-        _cli_encode.EncodeRequest(
+    return work.encode(
+        work.EncodeRequest(
             aoi=aoi,
-            out=output or _cli_encode.default_output(aoi),
+            out=output or work.default_output(aoi),
             source=source,
             start=first,
             end=last,
@@ -141,13 +141,13 @@ def decode(
       stvc decode field.stvc -o june.tif --date 2020-06-05 --bands B02,B03,B04
     """
     refuse_stdout(output)
-    _console.log_to_stderr(verbose, quiet=quiet)
+    console.log_to_stderr(verbose, quiet=quiet)
     first, last = read_period(start, end)
 
-    from stvc import _cli_decode
+    from stvc.cli import decode as work
 
-    return _cli_decode.decode(
-        _cli_decode.DecodeRequest(
+    return work.decode(
+        work.DecodeRequest(
             archive=archive,
             out=output,
             form=form,
@@ -186,9 +186,9 @@ def info(
       stvc info field.stvc -v
       stvc info field.stvc --json | jq .ratio
     """
-    from stvc import _cli_info
+    from stvc.cli import info as work
 
-    return _cli_info.info(archive, as_json=as_json, dates=verbose > 0)
+    return work.info(archive, as_json=as_json, dates=verbose > 0)
 
 
 @app.command()
@@ -206,11 +206,11 @@ def verify(
       stvc verify field.stvc -q || echo damaged
       stvc verify field.stvc --json | jq -r .sha256
     """
-    _console.log_to_stderr(verbose, quiet=quiet)
+    console.log_to_stderr(verbose, quiet=quiet)
 
-    from stvc import _cli_info
+    from stvc.cli import info as work
 
-    return _cli_info.verify(archive, as_json=as_json, quiet=quiet)
+    return work.verify(archive, as_json=as_json, quiet=quiet)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -233,17 +233,17 @@ def run(arguments: Sequence[str]) -> int:
         )
         sys.stdout.flush()
         if returned == ExitCode.INTERRUPTED:  # typer's answer to Ctrl-C, without a word
-            _console.error("interrupted")
+            console.error("interrupted")
         return int(returned or 0)
     except (KeyboardInterrupt, typer.Abort):
-        _console.error("interrupted")
+        console.error("interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our stdout has left (`stvc info | head`): say no more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
     except Exception as problem:
-        if _console.debugging():
+        if console.debugging():
             import traceback
 
             traceback.print_exc()
@@ -253,22 +253,22 @@ def run(arguments: Sequence[str]) -> int:
 def _tell(problem: Exception) -> int:
     """Say in one line what went wrong, and return its exit code."""
     if isinstance(problem, StvcError):
-        _console.error(str(problem))
+        console.error(str(problem))
         return problem.exit_code
     if isinstance(problem, typer.TyperException):
         message = problem.format_message()
-        _console.error(message if "--help" in message else f"{message} (see stvc --help)")
+        console.error(message if "--help" in message else f"{message} (see stvc --help)")
         return problem.exit_code
     if isinstance(problem, OSError):
-        _console.error(
+        console.error(
             f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem)
         )
         missing = isinstance(problem, (FileNotFoundError, IsADirectoryError))
         return ExitCode.NO_INPUT if missing else ExitCode.IO_ERROR
     if isinstance(problem, MemoryError):
-        _console.error("out of memory; choose fewer dates or a smaller area")
+        console.error("out of memory; choose fewer dates or a smaller area")
         return ExitCode.IO_ERROR
-    _console.error(
+    console.error(
         f"unexpected {type(problem).__name__}: {problem} (STVC_DEBUG=1 shows the traceback)"
     )
     return ExitCode.FAILURE

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stvc._console import byte_size, emit_json, note
-from stvc._options import ExportFormat, require_file
+from stvc.cli.options import ExportFormat, require_file
+from stvc.console import byte_size, emit_json, note
 from stvc.exit_codes import ExitCode
 
 if TYPE_CHECKING:
