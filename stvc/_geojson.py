@@ -46,7 +46,9 @@ def read_polygons(top: Any) -> list[Polygon]:
     parts = [_polygon(rings, number) for number, rings in enumerate(_polygons(top), 1)]
     if not parts:
         raise GeoJsonProblem(f"holds no polygon, only an empty {top['type']}")
-    _check_range([part.bounds for part in parts])
+    rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+    _check_range([ring.bounds for ring in rings])
+    # ^ holes too: a polygon's own bounds are those of its shell
     for number, part in enumerate(parts, 1):
         if not part.is_valid:
             reason = str(shapely.is_valid_reason(part)).replace("[", " at ").rstrip("]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ class EncodeReport:
     psnr_clear: float | None
     """Of the whole archive, dB, peak 10000 DN; None if nothing is clear or nothing is lost."""
     seconds: float
+    frames_superseded: int = 0
+    """Earlier versions of acquisitions that frames added by this call replace in views."""
 
 
 def encode(
@@ -49,6 +51,7 @@ def encode(
     lossless: bool = False,
     clouds: str = "drop",
     reference: str = "auto",
+    external_background: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = True,
     progress: Progress | None = None,
@@ -76,8 +79,12 @@ def encode(
     reference : {"auto", "none", "background", "recent", "both"}
         What dates are predicted from. ``auto`` is ``both``, but makes a background only for
         series that are long enough to pay for it.
+    external_background : bool
+        Keep the historical background in the cache and only its hash in the archive, which then
+        decodes only where the cache has it; ``stvc bundle`` makes it whole.
     cache_dir : path-like, optional
-        Where historical backgrounds are kept for later runs; no cache if not given.
+        Where historical backgrounds are kept for later runs; no cache if not given, but with
+        ``external_background`` the user's own.
     overwrite : bool
         False refuses to replace an existing file.
     progress : callable, optional
@@ -102,27 +109,49 @@ def encode(
     if not len(series.times):
         raise CorruptInputError("the dataset has no dates; nothing to encode")
     before = target.stat().st_size if target.exists() else 0
-    encode_series(series, target, settings, cache_dir=cache_dir, progress=progress)
+    encode_series(
+        series,
+        target,
+        settings,
+        cache_dir=cache_dir,
+        external=external_background,
+        progress=progress,
+    )
     return _report(target, len(series.times), before, began)
 
 
 def append(
-    ds: xr.Dataset, path: str | os.PathLike[str], *, progress: Progress | None = None
+    ds: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    accept_offset: bool = False,
+    progress: Progress | None = None,
 ) -> EncodeReport:
     """Append the dates that an archive does not hold yet, with the archive's own settings.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        Same place, bands and mask kind as the archive; dates already there are skipped.
+        Same place, bands and mask kind as the archive; dates already there are skipped. With
+        variables ``product_id`` or ``baseline`` along time, a newer version of an acquisition that
+        is there supersedes it: both stay on record, and views show the newer one.
     path : path-like
         The archive. Earlier dates stay byte-identical; with nothing new the file is not touched.
+    cache_dir : path-like, optional
+        Where an external background is looked up; by default the user's cache.
+    accept_offset : bool
+        Take frames whose clear ground lies a baseline's offset (about 1000 DN) beside what the
+        archive holds.
     progress : callable, optional
 
     Raises
     ------
     CorruptInputError
         If the dataset does not fit the archive.
+    RadiometryError
+        If a frame looks as if an offset had been left in its DN, or removed twice; nothing is
+        appended then.
     """
     from stvc.archiving import append_series
     from stvc.dataset import series_from_dataset
@@ -130,22 +159,46 @@ def append(
     began = time.perf_counter()
     target = Path(path)
     before = target.stat().st_size
-    added = append_series(series_from_dataset(ds), target, progress=progress)
-    return _report(target, added, before, began)
+    done = append_series(
+        series_from_dataset(ds),
+        target,
+        cache_dir=cache_dir,
+        accept_offset=accept_offset,
+        progress=progress,
+    )
+    return _report(target, done.added, before, began, done.superseded)
 
 
-def open(path: str | os.PathLike[str], *, on_error: str = "raise") -> Archive:
+def open(
+    path: str | os.PathLike[str],
+    *,
+    on_error: str = "raise",
+    cache_dir: str | os.PathLike[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Archive:
     """Open an archive; nothing is decoded until asked for.
 
     Parameters
     ----------
     path : path-like
+        Or a URL for fsspec (``https://``, ``s3://``, ``simplecache::https://``): of a remote
+        archive only the byte ranges that are needed are read.
     on_error : {"raise", "skip"}
         ``skip``: damaged units decode to 0 (nodata) and are named in ``Archive.damaged``.
+    cache_dir : path-like, optional
+        Where an external background is looked up; by default the user's cache.
+    storage_options : mapping, optional
+        For fsspec, with a URL: credentials and the like.
     """
     from stvc.archive_view import Archive
+    from stvc.remote import is_url
 
-    return Archive(Path(path), on_error=on_error)
+    return Archive(
+        str(path) if is_url(path) else Path(path),
+        on_error=on_error,
+        cache_dir=cache_dir,
+        storage_options=storage_options,
+    )
 
 
 def quality_settings(
@@ -216,7 +269,9 @@ def step_index_of_bound(max_error: int) -> int:
     return round(STEP_OCTAVE * float(np.log2(max(1.5 * max_error, 3.0))))
 
 
-def _report(path: Path, added: int, before: int, began: float) -> EncodeReport:
+def _report(
+    path: Path, added: int, before: int, began: float, superseded: int = 0
+) -> EncodeReport:
     with open(path) as archive:
         info = archive.info()
     return EncodeReport(
@@ -227,4 +282,5 @@ def _report(path: Path, added: int, before: int, began: float) -> EncodeReport:
         path.stat().st_size,
         info["psnr_clear"],
         time.perf_counter() - began,
+        superseded,
     )

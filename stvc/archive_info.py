@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stvc.archive import ArchiveReader, Kind, UnitKey
+from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
 from stvc.codec.place import tiles_of
-from stvc.header import samples_of
+from stvc.header import is_external, read_format, samples_of
+from stvc.versions import BASELINE_KEYS, PRODUCT_KEYS, superseded
 
 if TYPE_CHECKING:
     from stvc.header import OpenPlace
@@ -20,49 +22,59 @@ if TYPE_CHECKING:
 _LEARNED_GAIN_EXPECTED = 0.02
 
 
-def describe(reader: ArchiveReader, opened: OpenPlace, path: Path) -> dict[str, Any]:
+def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict[str, Any]:
     """Report on an archive without decoding anything (JSON values only)."""
     place = opened.place
     grids = place.grids
     samples = samples_of(grids)
-    frames = len(reader.frames)
-    raw = 2 * samples * frames
+    stored = len(reader.frames)
+    raw = 2 * samples * stored
+    gone = superseded(reader.frames)
+    outdated: list[dict[str, Any]] = []
+    masks: Counter[int] = Counter()
+    for key, entry_ in reader.units.items():
+        if key.kind == Kind.MASK:
+            masks[key.frame] += entry_.length
     kinds = {
         kind: sum(i.length for k, i in reader.units.items() if k.kind == kind) for kind in Kind
     }
     total = _Errors()
     dates: list[dict[str, Any]] = []
     shares: list[float] = []
-    for index in np.argsort([f.time for f in reader.frames], kind="stable"):
-        record = reader.frames[int(index)]
+    ndvi_sum, ndvi_weight = 0.0, 0.0
+    for index in sorted(range(stored), key=lambda k: reader.frames[k].time):
+        record = reader.frames[index]
         stats = FrameStats.unpack(record.stats)
         mine = _Errors()
-        size = 0
+        size = masks[index]
         for g, grid in enumerate(grids):
             for tile in tiles_of(grid):
-                unit = reader.units.get(UnitKey(Kind.PIXELS, int(index), g, tile.index))
+                unit = reader.units.get(UnitKey(Kind.PIXELS, index, g, tile.index))
                 if unit is not None:
                     alone = stats.clear_share * len(grid.y) * len(grid.x)
                     mine.add(unit.stats, len(grid.bands), alone)
                     size += unit.length
-        size += sum(
-            i.length for k, i in reader.units.items() if k.kind == Kind.MASK and k.frame == index
-        )
+        entry = {
+            "time": _iso(record.time),
+            "bytes": size,
+            "clear_share": stats.clear_share,
+            "psnr_clear": mine.psnr,
+            "max_error_clear": mine.largest,
+            "ndvi_mae_clear": stats.ndvi,
+        }
+        if index in gone:
+            newer = reader.frames[gone[index]]
+            outdated.append(
+                {
+                    **entry,
+                    **_product(record),
+                    "superseded_by": {"time": _iso(newer.time), **_product(newer)},
+                }
+            )
+            continue
         total.merge(mine)
         shares.append(stats.clear_share)
-        dates.append(
-            {
-                "time": _iso(record.time),
-                "bytes": size,
-                "clear_share": stats.clear_share,
-                "psnr_clear": mine.psnr,
-                "max_error_clear": mine.largest,
-                "ndvi_mae_clear": stats.ndvi,
-            }
-        )
-    ndvi_sum, ndvi_weight = 0.0, 0.0
-    for record in reader.frames:
-        stats = FrameStats.unpack(record.stats)
+        dates.append(entry)
         if stats.ndvi is not None:
             ndvi_sum += stats.ndvi * stats.clear_share
             ndvi_weight += stats.clear_share
@@ -74,15 +86,17 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path) -> dict[str, 
             "what it was trained on (quality is not affected, only size)"
         )
     grid = grids[0]
+    version, features = read_format(reader.header, reader.name)
     return {
         "path": str(path),
-        "format_version": reader.header["format"],
+        "format_version": version,
+        "features": sorted(features),
         "model": reader.header["model"],
         "bytes": reader.size,
         "raw_bytes": raw,
         "ratio": raw / reader.size if reader.size else 0.0,
-        "bits_per_sample": 8 * reader.size / max(samples * frames, 1),
-        "frames": frames,
+        "bits_per_sample": 8 * reader.size / max(samples * stored, 1),
+        "frames": len(dates),
         "first_date": dates[0]["time"] if dates else None,
         "last_date": dates[-1]["time"] if dates else None,
         "crs": reader.header["crs"]
@@ -108,10 +122,15 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path) -> dict[str, 
             "background": kinds[Kind.BACKGROUND],
             "container": reader.overhead_bytes,
         },
-        "background": {"sha256": reader.header["background"], "bytes": kinds[Kind.BACKGROUND]}
+        "background": {
+            "sha256": reader.header["background"],
+            "bytes": kinds[Kind.BACKGROUND],
+            "external": is_external(reader),
+        }
         if "background" in reader.header
         else None,
         "dates": dates,
+        "superseded": outdated,
         "warnings": warnings,
     }
 
@@ -140,6 +159,12 @@ class _Errors:
     @property
     def psnr(self) -> float | None:
         return None if not self.square else float(10 * np.log10(1e8 * self.count / self.square))
+
+
+def _product(record: FrameRecord) -> dict[str, Any]:
+    """Product and baseline of a frame, as far as they are on record."""
+    held = record.provenance
+    return {key: held[key] for key in (*PRODUCT_KEYS, *BASELINE_KEYS) if held.get(key)}
 
 
 def _iso(seconds: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,20 @@ from stvc import threads
 from stvc.archive import ArchiveReader
 from stvc.archive_info import describe
 from stvc.codec.decoder import Damage, DecodedFrame, decode_frames
-from stvc.errors import CorruptError, CorruptInputError, QualityError, StvcError
-from stvc.header import OpenPlace, open_place
+from stvc.codec.frame_stats import links_of
+from stvc.errors import (
+    BackgroundError,
+    CorruptError,
+    CorruptInputError,
+    QualityError,
+    StvcError,
+)
+from stvc.header import OpenPlace, open_place, samples_of
+from stvc.remote import fetcher, is_url, open_reader
 from stvc.selection import is_selected
-from stvc.types import Series
+from stvc.types import MaskGrid, Series
+from stvc.versions import SUPERSEDED_COLUMN, superseded
+from stvc.walker import Progress, WatchedDecoder, check_fits
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,26 +46,57 @@ class VerifyReport:
     """Of all decoded arrays in time order."""
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """Dates and bands to decode."""
+
+    frames: list[int]
+    """File indices, in the order of time."""
+    groups: list[int]
+    """Band groups."""
+    bands: list[list[int]]
+    """Per group: channels."""
+
+
 class Archive:
     """One archive; decodes on demand.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
+        A path, or a URL for fsspec (``https://``, ``s3://``, ...).
     on_error : {"raise", "skip"}
         ``skip``: damaged units decode to nodata and are named in `damaged`.
+    cache_dir : path-like, optional
+        Where an external background is looked up; by default the user's cache.
+    storage_options : mapping, optional
+        For fsspec, with a URL.
     """
 
-    def __init__(self, path: Path, *, on_error: str = "raise") -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        on_error: str = "raise",
+        cache_dir: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         if on_error not in ("raise", "skip"):
             raise QualityError(f"on_error={on_error!r}; choose raise or skip")
-        self.path = path
+        self.is_remote = is_url(path)
+        """Whether `path` is a URL."""
+        self.path: Path | str = path if self.is_remote else Path(path)
         self.damaged: tuple[str, ...] = ()
         """Descriptions of damaged units met so far (only with ``on_error="skip"``)."""
         self._skip = on_error == "skip"
-        if not path.is_file():
+        self._cache_dir = cache_dir
+        self._storage_options = dict(storage_options or {})
+        if self.is_remote:
+            self._reader, _ = open_reader(str(path), self._storage_options)
+        elif Path(path).is_file():
+            self._reader = ArchiveReader.open(path)
+        else:
             raise CorruptInputError(f"{path} is not a file; give the path of an archive")
-        self._reader = ArchiveReader.open(path)
         self._opened: OpenPlace | None = None
 
     def __enter__(self) -> Archive:
@@ -73,16 +115,53 @@ class Archive:
         frames = self._reader.frames
         return f"<stvc.Archive {self.path} {len(frames)} dates, {self._reader.size} bytes>"
 
+    def _repr_html_(self) -> str:
+        from stvc.repr_html import archive_html
+
+        return archive_html(self)
+
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
 
     @property
     def times(self) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-        """(T,) datetime64[s], ascending."""
-        return np.sort(np.array([f.time for f in self._reader.frames], "datetime64[s]"))
+        """(T,) datetime64[s], ascending; of each acquisition only its newest version."""
+        frames = self._reader.frames
+        return np.array([frames[k].time for k in self.frame_order()], "datetime64[s]")
 
-    def to_xarray(self, *, time: Any = None, bands: Sequence[str] | None = None) -> xr.Dataset:
+    def frame_order(self, versions: str = "latest") -> list[int]:
+        """Give the file indices of the frames, sorted by time.
+
+        Dates that arrived late, and products that were processed again, stand behind others in the
+        file.
+
+        Parameters
+        ----------
+        versions : {"latest", "all"}
+            ``all`` keeps superseded frames, the older version first.
+
+        Raises
+        ------
+        QualityError
+            If `versions` is something else.
+        """
+        if versions not in ("latest", "all"):
+            raise QualityError(f"versions={versions!r}; choose latest or all")
+        frames = self._reader.frames
+        gone = superseded(frames) if versions == "latest" else {}
+        shown = [k for k in range(len(frames)) if k not in gone]
+        return sorted(shown, key=lambda k: frames[k].time)
+
+    def to_xarray(
+        self,
+        *,
+        time: Any = None,
+        bands: Sequence[str] | None = None,
+        versions: str = "latest",
+        fill: bool | None = None,
+        progress: Progress | None = None,
+    ) -> xr.Dataset:
         """Decode to a dataset with the variables, coordinates and CRS that were encoded.
 
         Parameters
@@ -91,14 +170,93 @@ class Archive:
             Days (``"2019-06-01"`` means that whole day); all dates if not given.
         bands : sequence of str, optional
             All bands if not given.
+        versions : {"latest", "all"}
+            ``all`` also gives frames that a newer product has superseded: a time may then stand
+            twice, and the variable ``superseded`` tells which is which.
+        fill : bool, optional
+            What pixels under clouds hold. None: what is stored (with ``clouds="drop"`` that is the
+            codec's prediction, unmarked). True: the codec's prediction in every archive, and
+            boolean variables ``filled`` mark it. False: nodata.
+        progress : callable, optional
+            Called with (done, total, what).
         """
+        from stvc import accessor  # noqa: F401 - gives datasets their ``ds.stvc``
+        from stvc.cloud_free import cloud_free
         from stvc.dataset import dataset_from_series
 
-        return dataset_from_series(self.to_series(time=time, bands=bands))
+        if fill is None:
+            ds = dataset_from_series(
+                self.to_series(time=time, bands=bands, versions=versions, progress=progress)
+            )
+        else:
+            ds = cloud_free(
+                self, fill=fill, time=time, bands=bands, versions=versions, progress=progress
+            )
+        ds.encoding["source"] = str(self.path)
+        for variable in ds.data_vars.values():
+            variable.encoding["source"] = str(self.path)
+        ds.encoding["stvc"] = {"versions": versions, "storage_options": self._storage_options}
+        return ds
 
-    def to_series(self, *, time: Any = None, bands: Sequence[str] | None = None) -> Series:
+    def to_series(
+        self,
+        *,
+        time: Any = None,
+        bands: Sequence[str] | None = None,
+        versions: str = "latest",
+        progress: Progress | None = None,
+    ) -> Series:
         """Like `to_xarray`, as a `stvc.types.Series`."""
-        opened = self._open_place()
+        chosen = self._choose(time, bands, versions)
+        grids = self._open_place(with_background=False).place.grids
+        samples = samples_of(tuple(grids[g] for g in chosen.groups))
+        check_fits(4 * samples * len(chosen.frames), f"decoding {len(chosen.frames)} dates")
+        walked = self._decode(sorted(chosen.frames), chosen.groups, progress)
+        return self._series(chosen, {frame.index: frame for frame in walked}, versions)
+
+    def stream(
+        self, *, time: Any = None, bands: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, Series]]:
+        """Decode date by date: memory holds one date, and every chain is walked once.
+
+        Parameters
+        ----------
+        time, bands
+            As for `to_xarray`.
+
+        Yields
+        ------
+        int, Series
+            The date's position in the order of time, and its frame. Dates that were appended late
+            come late.
+        """
+        chosen = self._choose(time, bands, "latest")
+        found = list(self.damaged)
+        walk = self._walk(
+            sorted(chosen.frames), chosen.groups, found.append if self._skip else None
+        )
+        while True:
+            # The number of threads is the whole program's: it is not ours between two dates.
+            with threads.fitting(self._open_place().place.grids):
+                frame = next(walk, None)
+            self.damaged = tuple(dict.fromkeys(found))
+            if frame is None:
+                return
+            one = replace(chosen, frames=[frame.index])
+            yield (
+                chosen.frames.index(frame.index),
+                self._series(one, {frame.index: frame}, "latest"),
+            )
+
+    def timeline(self, *, time: Any = None) -> Series:
+        """Give the dates with all that is on record of them, but no bands: nothing is decoded."""
+        chosen = replace(self._choose(time, None, "latest"), groups=[], bands=[])
+        return self._series(chosen, None, "latest")
+
+    def _choose(self, time: Any, bands: Sequence[str] | None, versions: str) -> _Choice:
+        """Check a selection of dates and bands."""
+        order = self.frame_order(versions)
+        opened = self._open_place(with_background=False)
         grids = opened.place.grids
         known = [b for g in grids for b in g.bands]
         if bands is not None:
@@ -110,8 +268,7 @@ class Archive:
                 )
         wanted = set(known if bands is None else bands)
         groups = [g for g, grid in enumerate(grids) if wanted & set(grid.bands)]
-        order = np.argsort([f.time for f in self._reader.frames], kind="stable")
-        chosen = [int(k) for k in order if is_selected(self._reader.frames[int(k)].time, time)]
+        chosen = [k for k in order if is_selected(self._reader.frames[k].time, time)]
         if not chosen:
             span = (
                 ", ".join(str(t)[:10] for t in self.times[[0, -1]])
@@ -119,30 +276,39 @@ class Archive:
                 else "nothing"
             )
             raise CorruptInputError(f"no date of {self.path} matches {time!r}; it holds {span}")
-        decoded = {frame.index: frame for frame in self._decode(sorted(chosen), groups)}
         kept = [[i for i, b in enumerate(grids[g].bands) if b in wanted] for g in groups]
-        out_grids = tuple(
-            type(grids[g])(
-                grids[g].suffix, tuple(grids[g].bands[i] for i in keep), grids[g].y, grids[g].x
-            )
-            for g, keep in zip(groups, kept, strict=True)
-        )
-        pixels = tuple(
-            np.stack([decoded[k].pixels[g][keep] for k in chosen])
-            for g, keep in zip(groups, kept, strict=True)
-        )
-        records = [self._reader.frames[k] for k in chosen]
+        return _Choice(chosen, groups, kept)
+
+    def _series(
+        self, chosen: _Choice, decoded: dict[int, DecodedFrame] | None, versions: str
+    ) -> Series:
+        opened = self._open_place(with_background=False)
+        grids = opened.place.grids
+        known = {b for g in grids for b in g.bands}
+        decoded = decoded or {}
+        parts = list(zip(chosen.groups, chosen.bands, strict=True))
+        wanted = {grids[g].bands[i] for g, keep in parts for i in keep}
+        records = [self._reader.frames[k] for k in chosen.frames]
+        provenance = [dict(record.provenance) for record in records]
+        if versions == "all":
+            gone = superseded(self._reader.frames)
+            for k, values in zip(chosen.frames, provenance, strict=True):
+                values[SUPERSEDED_COLUMN] = k in gone
         return Series(
             times=np.array([r.time for r in records], "datetime64[s]"),
-            grids=out_grids,
-            pixels=pixels,
-            mask=opened.place.mask,
-            classes=np.stack([decoded[k].classes for k in chosen]),
+            grids=tuple(
+                replace(grids[g], bands=tuple(grids[g].bands[i] for i in keep)) for g, keep in parts
+            ),
+            pixels=tuple(
+                np.stack([decoded[k].pixels[g][keep] for k in chosen.frames]) for g, keep in parts
+            ),
+            mask=opened.place.mask if decoded else MaskGrid("none", "", np.zeros(0), np.zeros(0)),
+            classes=np.stack([decoded[k].classes for k in chosen.frames])
+            if decoded
+            else np.zeros((len(records), 0, 0), np.uint8),
             crs_wkt=opened.crs,
             attrs=opened.attrs,
-            provenance=tuple(r.provenance for r in records)
-            if any(r.provenance for r in records)
-            else (),
+            provenance=tuple(provenance) if any(provenance) else (),
             band_attrs={
                 b: a for b, a in opened.band_attrs.items() if b in wanted or b not in known
             },
@@ -167,6 +333,8 @@ class Archive:
                     for image in frame.pixels:
                         inner.update(image.astype("<u2").tobytes())
                     parts[frame.index] = inner.digest()
+        except BackgroundError:
+            raise  # the archive is as it was written: what it needs is not here
         except StvcError as error:
             errors.append(str(error))
         order = np.argsort([f.time for f in self._reader.frames], kind="stable")
@@ -184,26 +352,40 @@ class Archive:
         if not with_background:
             return self._opened or open_place(self._reader, with_background=False)
         if self._opened is None:
-            self._opened = open_place(self._reader)
+            self._opened = open_place(self._reader, cache_dir=self._cache_dir)
         return self._opened
 
-    def _decode(self, frames: list[int], groups: list[int]) -> list[DecodedFrame]:
+    def _decode(
+        self, frames: list[int], groups: list[int], progress: Progress | None
+    ) -> list[DecodedFrame]:
         found: list[str] = list(self.damaged)
         with threads.fitting(self._open_place().place.grids):
-            decoded = list(self._walk(frames, groups, found.append if self._skip else None))
+            on_damage = found.append if self._skip else None
+            decoded = list(self._walk(frames, groups, on_damage, progress))
         self.damaged = tuple(dict.fromkeys(found))
         return decoded
 
     def _walk(
-        self, frames: list[int], groups: list[int], on_damage: Damage | None
+        self,
+        frames: list[int],
+        groups: list[int],
+        on_damage: Damage | None,
+        progress: Progress | None = None,
     ) -> Iterator[DecodedFrame]:
         opened = self._open_place()
+        place, backgrounds = opened.place, opened.backgrounds
+        decoder = None
+        if progress is not None:
+            links = links_of(self._reader.frames, place)
+            decoder = WatchedDecoder(place, backgrounds, links, frames, progress)
         return decode_frames(
             self._reader,
-            opened.place,
-            opened.backgrounds,
+            place,
+            backgrounds,
             opened.model,
             frames,
             groups,
             on_damage=on_damage,
+            decoder=decoder,
+            ahead=fetcher(self._reader, groups) if self.is_remote else None,
         )

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stvc import threads
+from stvc._guard import check_radiometry
 from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
-from stvc.background.cache import BackgroundCache
-from stvc.background.composite import (
-    MIN_FRAMES,
-    composite,
-    decode_background,
-    encode_background,
-)
-from stvc.codec.decoder import FrameDecoder, chain_start, decode_frames
+from stvc.background.building import find_or_build, wants_background
+from stvc.background.composite import decode_background
+from stvc.codec.decoder import FrameDecoder, decode_frames
 from stvc.codec.encoder import EncodedFrames, encode_frames, find_step, fit_klts, unclear_of
+from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Settings
+from stvc.codec.structure import Link, Planned, chain, plan_frames, walk_to
 from stvc.dataset import select_times
-from stvc.errors import BackgroundError, CorruptInputError
-from stvc.header import OpenPlace, header_of, open_place, place_key
+from stvc.errors import CorruptInputError
+from stvc.header import OpenPlace, header_of, open_place
 from stvc.model.weights import load_model
 from stvc.types import Series
-
-if TYPE_CHECKING:
-    from stvc.model.weights import EntropyModel
+from stvc.versions import SUPERSEDES_KEY, plan_append, version_of
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +41,12 @@ def encode_series(
     settings: Settings,
     *,
     cache_dir: str | os.PathLike[str] | None = None,
+    external: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Encode a series to a new archive (see `stvc.encode`)."""
     with threads.fitting(series.grids):
-        _encode_series(series, path, settings, cache_dir, progress)
+        _encode_series(series, path, settings, cache_dir, external, progress)
 
 
 def _encode_series(
@@ -57,137 +54,171 @@ def _encode_series(
     path: Path,
     settings: Settings,
     cache_dir: str | os.PathLike[str] | None,
+    external: bool,
     progress: Progress | None,
 ) -> None:
     model = load_model()
     unclear = unclear_of(series, series.grids)
     klts = fit_klts(series, unclear)
-    place = Place(series.grids, series.mask, klts, settings)
+    place = Place(series.grids, series.mask, klts, settings, model.generation)
     blob = None
-    if _wants_background(series, settings):
-        blob = _background(series, place, unclear, model, cache_dir, progress)
+    if wants_background(series, settings, external=external):
+        blob = find_or_build(
+            series, place, unclear, model, cache_dir, external=external, progress=progress
+        )
     backgrounds = None
     if blob is not None:
         background = decode_background(blob, series.grids, model)
         place = replace(place, klts=background.klts)
         backgrounds = background.pixels
+    plan = plan_series((), (), series, unclear, place)
     if settings.psnr is not None:
-        index = find_step(series, place, backgrounds, settings.psnr, progress)
+        index = find_step(series, plan, place, backgrounds, settings.psnr, progress)
         place = replace(place, settings=replace(settings, step_index=index))
-    decoder = FrameDecoder(place, backgrounds)
-    encoded = encode_frames(series, place, decoder, model, progress=progress)
+    links = [planned.link for planned in plan]
+    decoder = FrameDecoder(place, backgrounds, links, range(len(links)))
+    ordered = in_order(series, plan)
+    encoded = encode_frames(ordered, place, decoder, model, progress=progress)
     units = list(encoded.units)
-    header = header_of(series, place, model.model_id, blob)
-    if blob is not None:
+    header = header_of(series, place, model.model_id, blob, external=external)
+    if blob is not None and not external:
         units.insert(0, (UnitKey(Kind.BACKGROUND, 0, 0, 0), blob, (0, 0, 0)))
     header["learned_gain"] = _learned_gain(encoded, None)
     write_archive(path, header, encoded.frames, units)
 
 
-def append_series(series: Series, path: Path, *, progress: Progress | None = None) -> int:
-    """Append new dates (see `stvc.append`); returns how many."""
+class Appended(NamedTuple):
+    """What `append_series` did."""
+
+    added: int
+    """Frames written."""
+    superseded: int
+    """Frames of the archive that they replace in views."""
+
+
+def append_series(
+    series: Series,
+    path: Path,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    accept_offset: bool = False,
+    progress: Progress | None = None,
+) -> Appended:
+    """Append new dates, and new versions of old ones (see `stvc.append`)."""
     with lock(path), ArchiveReader.open(path) as reader, threads.fitting(series.grids):
-        there = {frame.time for frame in reader.frames}
-        seconds = series.times.astype("datetime64[s]").astype(np.int64)
-        new = np.array([int(s) not in there for s in seconds], bool)
+        plan = _plan(series, reader)
+        new = np.array([replaced is not None for replaced in plan], bool)
         opened = open_place(reader, with_background=False)
         _check_fit(series, opened, path)
         if not new.any():
-            return 0
-        opened = open_place(reader)
-        decoder = FrameDecoder(opened.place, opened.backgrounds)
-        last = len(reader.frames) - 1
-        if last >= 0 and chain_start(last + 1, opened.place) <= last:
-            groups = list(range(len(opened.place.grids)))
-            for _ in decode_frames(
-                reader,
-                opened.place,
-                opened.backgrounds,
-                opened.model,
-                [last],
-                groups,
-                decoder=decoder,
-            ):
-                pass
-        fresh = select_times(series, new)
+            return Appended(0, 0)
+        opened = open_place(reader, cache_dir=cache_dir)
+        place, first = opened.place, len(reader.frames)
+        known = links_of(reader.frames, place)
+        times = [frame.time for frame in reader.frames]
+        fresh = select_times(_with_links(series, plan), new)
+        order = plan_series(times, known, fresh, unclear_of(fresh, place.grids), place)
+        older = {k for planned in order for k in planned.link if 0 <= k < first}
+        if not accept_offset and first:
+            latest = max(range(first), key=lambda k: (times[k], k))
+            check_radiometry(fresh, place, _walked(reader, opened, known, {latest}), path)
+        links = [*known, *(planned.link for planned in order)]
+        decoder = _walked(reader, opened, links, older, range(first, len(links)))
         encoded = encode_frames(
-            fresh, opened.place, decoder, opened.model, first=last + 1, progress=progress
+            in_order(fresh, order), place, decoder, opened.model, first=first, progress=progress
         )
         header = {
             **reader.header,
             "learned_gain": _learned_gain(encoded, reader.header.get("learned_gain")),
         }
         write_archive(path, header, encoded.frames, encoded.units, base=reader)
-        return int(new.sum())
+        return Appended(int(new.sum()), sum(len(replaced or ()) for replaced in plan))
+
+
+def _walked(
+    reader: ArchiveReader,
+    opened: OpenPlace,
+    links: Sequence[Link],
+    frames: Iterable[int],
+    following: Iterable[int] = (),
+) -> FrameDecoder:
+    """Give a decoder that has walked to some frames and holds what ``following`` ones need."""
+    place = opened.place
+    walk = [*walk_to(frames, links), *following]
+    decoder = FrameDecoder(place, opened.backgrounds, links, walk)
+    groups = list(range(len(place.grids)))
+    for _ in decode_frames(
+        reader, place, opened.backgrounds, opened.model, sorted(frames), groups, decoder=decoder
+    ):
+        pass
+    return decoder
+
+
+def plan_series(
+    known_times: Sequence[int],
+    known_links: Sequence[Link],
+    series: Series,
+    unclear: tuple[npt.NDArray[np.bool_], ...],
+    place: Place,
+) -> list[Planned]:
+    """Order the frames of a series and link them to each other and to an archive's.
+
+    Parameters
+    ----------
+    known_times, known_links : sequence
+        Of the archive's frames, in its order.
+    series : Series
+    unclear : tuple of array, per group (T, H, W) bool
+    place : Place
+    """
+    seconds = series.times.astype("datetime64[s]").astype(np.int64).tolist()
+    if place.generation == 1:
+        first = len(known_links)
+        links = chain(first + len(seconds), place.settings.key_interval)
+        return [Planned(k, link) for k, link in enumerate(links[first:])]
+    clear = 1 - np.mean([u.mean((1, 2)) for u in unclear], axis=0)
+    return plan_frames(known_times, known_links, seconds, clear.tolist())
+
+
+def in_order(series: Series, plan: Sequence[Planned]) -> Series:
+    """Series with its frames in coding order."""
+    order = [planned.position for planned in plan]
+    if order == sorted(order):
+        return series
+    return replace(
+        series,
+        times=series.times[order],
+        pixels=tuple(p[order] for p in series.pixels),
+        classes=series.classes[order],
+        provenance=tuple(series.provenance[k] for k in order) if series.provenance else (),
+    )
+
+
+def _plan(series: Series, reader: ArchiveReader) -> list[tuple[int, ...] | None]:
+    """Per frame of a series: what it supersedes in the archive; None if it is of no use there."""
+    seconds = series.times.astype("datetime64[s]").astype(np.int64)
+    provenance = series.provenance or ({},) * len(seconds)
+    versions = [version_of(int(s), p) for s, p in zip(seconds, provenance, strict=True)]
+    return plan_append(reader.frames, versions)
+
+
+def _with_links(series: Series, plan: list[tuple[int, ...] | None]) -> Series:
+    """Enter in each frame's provenance which frames it supersedes."""
+    if not any(plan):
+        return series
+    return replace(
+        series,
+        provenance=tuple(
+            {**frame, SUPERSEDES_KEY: list(replaced)} if replaced else frame
+            for frame, replaced in zip(series.provenance, plan, strict=True)
+        ),
+    )
 
 
 def _learned_gain(encoded: EncodedFrames, before: float | None) -> float:
     """Share of bits that the network saves against the plain coder, for warnings."""
     gain = round(1 - encoded.bits_network / encoded.bits_plain, 3) if encoded.bits_plain else before
     return gain if gain is not None else 0.0
-
-
-def _wants_background(series: Series, settings: Settings) -> bool:
-    if settings.reference in ("none", "recent") or settings.lossless:
-        return False
-    if settings.reference in ("background", "both"):
-        return True
-    return len(series.times) >= MIN_FRAMES
-
-
-def _background(
-    series: Series,
-    place: Place,
-    unclear: tuple[npt.NDArray[np.bool_], ...],
-    model: EntropyModel,
-    cache_dir: str | os.PathLike[str] | None,
-    progress: Progress | None,
-) -> bytes | None:
-    """Coded background: from the cache if it knows the place, else built from the series."""
-    cache = None if cache_dir is None else BackgroundCache(Path(cache_dir))
-    key = place_key(series)
-    if cache is not None:
-        known = cache.find(key)
-        entry = cache.load(known) if known is not None else None
-        if entry is not None and entry[1].get("model") == model.model_id:
-            return entry[0]
-    if progress is not None:
-        progress(0, 0, "building the historical background")
-    made = [composite(p, u) for p, u in zip(series.pixels, unclear, strict=True)]
-    if all(never.all() for _, never in made):
-        return None
-    day = int(series.times[0].astype("datetime64[D]").astype(np.int64))
-    settings = place.settings
-    step = settings.step_index if settings.psnr is None else _guess_step(settings.psnr)
-    blob = encode_background(
-        place.grids,
-        place.klts,
-        tuple(m[0] for m in made),
-        tuple(m[1] for m in made),
-        step,
-        day,
-        model,
-    )
-    if cache is not None:
-        meta = {
-            "model": model.model_id,
-            "dates": len(series.times),
-            "first": str(series.times[0]),
-            "last": str(series.times[-1]),
-            "crs": series.crs_wkt[:200],
-            "bands": [list(g.bands) for g in place.grids],
-        }
-        try:
-            cache.store(key, blob, meta)
-        except BackgroundError as error:
-            log.warning("%s; going on without the cache", error)
-    return blob
-
-
-def _guess_step(psnr: float) -> int:
-    from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
-
-    return int(np.clip(round((93.0 - psnr) * STEP_OCTAVE / 6.02), 0, MAX_STEP_INDEX))
 
 
 def _check_fit(series: Series, opened: OpenPlace, path: Path) -> None:
@@ -198,7 +229,8 @@ def _check_fit(series: Series, opened: OpenPlace, path: Path) -> None:
         raise CorruptInputError(
             f"{path} holds the bands {_names(mine)}, the dataset has {_names(theirs)}"
         )
-    if series.mask.kind != place.mask.kind:
+    # A dataset that asks for no rule of its own takes the archive's.
+    if series.mask.kind not in (place.mask.kind, place.mask.variable):
         raise CorruptInputError(
             f"{path} has mask kind {place.mask.kind!r}, the dataset {series.mask.kind!r}"
         )

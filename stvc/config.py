@@ -1,16 +1,23 @@
-"""Environment variables: ``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``."""
+"""The user's settings: ``STVC_...`` environment variables, and a ``config.toml``.
+
+``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``, and ``STVC_CONFIG``: another file.
+"""
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
+from typing import Any
+
+from stvc.errors import ConfigError
 
 
 def cache_dir() -> Path:
     """Folder of cached historical backgrounds: ``STVC_CACHE_DIR`` or the user's cache folder."""
     mine = os.environ.get("STVC_CACHE_DIR")
     if mine:
-        return Path(mine) / "backgrounds"
+        return Path(mine)
     from stvc.background.cache import default_cache_dir
 
     return default_cache_dir()
@@ -23,8 +30,65 @@ def model_dir() -> Path | None:
 
 
 def arithmetic() -> str:
-    """How integers are multiplied: ``STVC_ARITHMETIC``, ``float32`` (default) or ``int32``.
+    """How integers are multiplied: ``STVC_ARITHMETIC``.
 
-    Both give the same bits; the choice is there to prove it.
+    ``int8``, ``float32``, ``int32``, or ``fastest`` (default): 8-bit products where the processor
+    does them right and faster. All give the same bits; the choice is there to prove it.
     """
-    return os.environ.get("STVC_ARITHMETIC") or "float32"
+    return os.environ.get("STVC_ARITHMETIC") or "fastest"
+
+
+def config_path() -> Path:
+    """The user's settings file: ``STVC_CONFIG``, or ``config.toml`` in the user's config folder."""
+    mine = os.environ.get("STVC_CONFIG")
+    if mine:
+        return Path(mine)
+    from platformdirs import user_config_path
+
+    return user_config_path("stvc") / "config.toml"
+
+
+def user_config() -> dict[str, Any]:
+    """Read the user's settings file.
+
+    Returns
+    -------
+    dict
+        Its tables; empty if there is no file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, is not TOML, or ``STVC_CONFIG`` names a file that is not there.
+    """
+    path = config_path()
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if os.environ.get("STVC_CONFIG"):
+            raise ConfigError(f"STVC_CONFIG names {path}, which does not exist") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def user_setting(table: str, key: str) -> tuple[Any, str]:
+    """Look one setting of the user's file up.
+
+    Returns
+    -------
+    tuple of (value or None, str)
+        The value, None if it is not set, and where it comes from.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be used, or `table` is no table in it.
+    """
+    found = user_config().get(table, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{config_path()}: {table} is {found!r}, want a table [{table}]")
+    return found.get(key), str(config_path())

@@ -18,12 +18,17 @@ Progress = Callable[[int, int, str], None]
 
 def note(message: str) -> None:
     """Write one line for a human to stderr."""
-    print(f"stvc: {message}", file=sys.stderr)
+    print(f"stvc: {printable(message)}", file=sys.stderr)
 
 
 def error(message: str) -> None:
     """Write an error to stderr, as one line whatever it contains."""
-    print(f"stvc: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"stvc: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Replace control characters: names in a stranger's archive must not drive the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def emit_json(result: Mapping[str, Any]) -> None:

@@ -22,15 +22,17 @@ from stvc._dataset_rules import (
     read_times,
     stack_bands,
 )
-from stvc.errors import CorruptInputError
+from stvc.errors import CorruptError, CorruptInputError
 from stvc.grid import crs_wkt_of, is_index, spatial_ref_attrs
+from stvc.masks import VARIABLES, MaskRule
 from stvc.types import GroupGrid, MaskGrid, Series
+from stvc.versions import SUPERSEDES_KEY
 
 if TYPE_CHECKING:
     import xarray as xr
 
-MASK_NAMES = ("SCL", "mask")
-"""Variables that are mask classes, not bands; each is its own `MaskGrid.kind`."""
+MASK_NAMES = VARIABLES
+"""Variables that are mask values, not bands."""
 
 COORD_KEY = "__coord__"
 """Key in a column's attributes: true if the column is a coordinate of the dataset."""
@@ -78,8 +80,8 @@ def series_from_dataset(ds: xr.Dataset) -> Series:
     masks = [name for name in MASK_NAMES if name in suffix_of]
     if len(masks) > 1:
         raise CorruptInputError(
-            "the dataset has both SCL and mask, and one must steer the bits; "
-            "keep one: ds.drop_vars('mask')"
+            f"the dataset has both {masks[0]} and {masks[1]}, and one must steer the bits; "
+            f"keep one: ds.drop_vars({masks[1]!r})"
         )
     bands = [name for name in suffix_of if name not in MASK_NAMES]
     if not bands:
@@ -98,7 +100,8 @@ def series_from_dataset(ds: xr.Dataset) -> Series:
     if masks:
         suffix = suffix_of[masks[0]]
         y, x = read_centers(ds, "y" + suffix), read_centers(ds, "x" + suffix)
-        mask = MaskGrid(kind=masks[0], suffix=suffix, y=y, x=x)
+        rule = MaskRule.of_attrs(masks[0], ds.variables[masks[0]].attrs)
+        mask = MaskGrid(kind=rule.kind, suffix=suffix, y=y, x=x)
         classes = read_classes(ds, masks[0], suffix, order)
         check_same_ground(mask, grids)
     attrs = {str(key): jsonable(value) for key, value in ds.attrs.items()}
@@ -131,7 +134,22 @@ def dataset_from_series(series: Series) -> xr.Dataset:
     -------
     xarray.Dataset
         Same variables, dims, coordinates, attributes and CRS; bands are views of `series.pixels`.
+
+    Raises
+    ------
+    CorruptError
+        If an archive's names and attributes make no dataset; those of `series_from_dataset` do.
     """
+    try:
+        return _dataset_from_series(series)
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        raise CorruptError(
+            f"the archive's names and attributes make no dataset ({' '.join(str(error).split())}); "
+            "it was not written by stvc, or is damaged"
+        ) from error
+
+
+def _dataset_from_series(series: Series) -> xr.Dataset:
     import xarray as xr
 
     has_crs = bool(series.crs_wkt)
@@ -152,13 +170,16 @@ def dataset_from_series(series: Series) -> xr.Dataset:
         for channel, band in enumerate(grid.bands):
             variables[band] = (dims, pixels[:, channel], attrs_of.get(band, {}))
     if series.mask.kind != "none":
-        kind, suffix = series.mask.kind, series.mask.suffix
-        classes = series.classes if kind == "SCL" else series.classes.astype(np.bool_)
-        variables[kind] = (("time", "y" + suffix, "x" + suffix), classes, attrs_of.get(kind, {}))
+        name, suffix = series.mask.variable, series.mask.suffix
+        classes = series.classes.astype(np.bool_) if name == "mask" else series.classes
+        attrs = {**attrs_of.get(name, {}), **MaskRule.parse(series.mask.kind).attrs}
+        variables[name] = (("time", "y" + suffix, "x" + suffix), classes, attrs)
     for name, column in _columns(series).items():
         attrs = attrs_of.get(name, {})
         values = column_from_json(column, attrs.pop(DTYPE_KEY, None))
         target = coords if attrs.pop(COORD_KEY, False) else variables
+        if name in coords or name in variables:
+            raise ValueError(f"{name!r} is a column of the frames, and a band or an axis")
         target[name] = ("time", values, attrs)
     if has_crs:
         coords["spatial_ref"] = ((), np.int64(0), spatial_ref_attrs(series.crs_wkt, series.grids))
@@ -216,8 +237,8 @@ def _provenance(
     frames: list[dict[str, Any]] = [{} for _ in nanoseconds]
     column_attrs: dict[str, dict[str, Any]] = {}
     for name, variable in ds.variables.items():
-        if variable.dims != ("time",) or name == "time":
-            continue
+        if variable.dims != ("time",) or name in ("time", SUPERSEDES_KEY):
+            continue  # what supersedes what is for `append` to decide
         column: Column = variable.values
         cells, dtype = column_to_json(column if order is None else column[order])
         extra: dict[str, Any] = {COORD_KEY: True} if name in ds.coords else {}
@@ -233,7 +254,8 @@ def _provenance(
 def _columns(series: Series) -> dict[str, list[Any]]:
     """Provenance by column; a frame without the column has None there."""
     names = dict.fromkeys(name for frame in series.provenance for name in frame)
-    names.pop(SUBSECOND_KEY, None)
+    for own in (SUBSECOND_KEY, SUPERSEDES_KEY):
+        names.pop(own, None)
     return {name: [frame.get(name) for frame in series.provenance] for name in names}
 
 

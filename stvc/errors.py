@@ -39,6 +39,16 @@ class QuotaError(SourceError):
     exit_code = 77
 
 
+class BudgetError(QuotaError):
+    """A budget of the user's own (requests, processing units) would be exceeded."""
+
+
+class UnavailableError(SourceError):
+    """A source did not answer, or was too busy, at every attempt; try again later."""
+
+    exit_code = 75
+
+
 class NoDataError(SourceError):
     """A source holds nothing for this place and time."""
 
@@ -49,6 +59,12 @@ class LockedError(StvcError):
     """Another process is writing the same archive; try again later."""
 
     exit_code = 75
+
+
+class RadiometryError(StvcError):
+    """A frame's DN lie one baseline's offset beside what the archive holds of the place."""
+
+    exit_code = 76
 
 
 class BackgroundError(StvcError):

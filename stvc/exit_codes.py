@@ -15,7 +15,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line itself is wrong."""
     PARTIAL = 3
-    """The output is written but not whole: damaged parts were skipped as asked."""
+    """The output is written but not whole: damaged parts were skipped as asked, or some fields of
+    a job are not up to date."""
     BAD_VALUE = 64
     """The area of interest or the quality settings cannot be used."""
     CORRUPT = 65
@@ -29,10 +30,14 @@ class ExitCode(IntEnum):
     IO_ERROR = 74
     """The operating system refused: disk full, no permission, not a directory."""
     TEMPORARY = 75
-    """Try again later: another process is writing the same archive."""
+    """Try again later: another process writes the same archive, or the source is busy or down."""
+    RADIOMETRY = 76
+    """A frame's DN look as if a baseline's offset had been left in, or removed twice."""
     DENIED = 77
     """The source refused: credentials, quota or budget."""
     CONFIG = 78
     """A configuration file or an environment variable cannot be used."""
     INTERRUPTED = 130
     """Ctrl-C; archives are whole, as they were before or as they are after."""
+    TERMINATED = 143
+    """SIGTERM; what had begun was ended, and the next run goes on from there."""

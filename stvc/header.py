@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stvc import threads
+from stvc._header_rules import (
+    EXTERNAL_BACKGROUND,
+    FORMAT_VERSION,
+    MAX_PIXELS,
+    format_entry,
+    read_attrs,
+    read_format,
+    read_grids,
+    read_hash,
+    read_klts,
+    read_model_id,
+    read_settings,
+)
 from stvc.archive import ArchiveReader, Kind, UnitKey
 from stvc.background.composite import decode_background
-from stvc.codec.place import Place, Settings, axis_from_header, axis_to_header
-from stvc.codec.spectral import Klt
-from stvc.errors import CorruptError, VersionError
+from stvc.codec.place import Place, axis_to_header
+from stvc.errors import BackgroundError, CorruptError, TooLargeError, VersionError
 from stvc.model.weights import load_model
-from stvc.types import GroupGrid, MaskGrid, Series
+from stvc.types import GroupGrid, Series
 
 if TYPE_CHECKING:
     from stvc.model.weights import EntropyModel
 
-FORMAT_VERSION = 1
-"""Version of the bit stream; see CHANGELOG, *Bitstream*."""
-MAX_PIXELS = 1 << 31
-"""Most samples of one frame that a header may declare."""
+__all__ = [
+    "FORMAT_VERSION",
+    "MAX_PIXELS",
+    "OpenPlace",
+    "external_background",
+    "header_of",
+    "is_external",
+    "long_crs",
+    "open_place",
+    "place_key",
+    "read_format",
+    "samples_of",
+]
 
 U16 = npt.NDArray[np.uint16]
 
@@ -42,19 +65,23 @@ class OpenPlace:
     band_attrs: dict[str, dict[str, Any]]
 
 
-def place_key(series: Series) -> str:
+def place_key(crs_wkt: str, grids: tuple[GroupGrid, ...]) -> str:
     """Name of a place for the background cache: sha256 over CRS, grids and bands."""
     parts = [
-        series.crs_wkt,
-        [[list(g.bands), g.suffix, axis_to_header(g.y), axis_to_header(g.x)] for g in series.grids],
+        _short_crs(crs_wkt),
+        # ^ one CRS has many spellings in WKT
+        [[list(g.bands), g.suffix, axis_to_header(g.y), axis_to_header(g.x)] for g in grids],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def header_of(series: Series, place: Place, model_id: str, blob: bytes | None) -> dict[str, Any]:
-    """JSON header of a new archive."""
+def header_of(
+    series: Series, place: Place, model_id: str, blob: bytes | None, *, external: bool = False
+) -> dict[str, Any]:
+    """JSON header of a new archive; ``external``: the background stays outside."""
+    outside = frozenset({EXTERNAL_BACKGROUND} if external and blob is not None else ())
     header: dict[str, Any] = {
-        "format": FORMAT_VERSION,
+        "format": format_entry(place.generation, outside),
         "model": model_id,
         "crs": _short_crs(series.crs_wkt),
         "grids": [
@@ -83,71 +110,123 @@ def header_of(series: Series, place: Place, model_id: str, blob: bytes | None) -
     return header
 
 
-def open_place(reader: ArchiveReader, *, with_background: bool = True) -> OpenPlace:
+def open_place(
+    reader: ArchiveReader,
+    *,
+    with_background: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> OpenPlace:
     """Read an archive's header, model and background.
+
+    Parameters
+    ----------
+    reader : ArchiveReader
+    with_background : bool
+        False leaves the background (and with it the spectral transforms) out.
+    cache_dir : path-like, optional
+        Where an external background is looked up; by default the user's cache.
 
     Raises
     ------
-    CorruptError, VersionError, ModelError
+    CorruptError, TooLargeError, VersionError, ModelError
+    BackgroundError
+        If the background is external and the cache lacks it.
     """
     header = reader.header
-    if header.get("format") != FORMAT_VERSION:
-        raise VersionError(
-            f"{reader.name}: bit stream version {header.get('format')!r}, this stvc reads "
-            f"{FORMAT_VERSION}; install a newer stvc"
-        )
+    version, features = read_format(header, reader.name)
     try:
-        grids = tuple(
-            GroupGrid(
-                str(g["suffix"]),
-                tuple(map(str, g["bands"])),
-                axis_from_header(g["y"]),
-                axis_from_header(g["x"]),
-            )
-            for g in header["grids"]
-        )
-        m = header["mask"]
-        mask = MaskGrid(
-            str(m["kind"]), str(m["suffix"]), axis_from_header(m["y"]), axis_from_header(m["x"])
-        )
-        klts = tuple(Klt.from_header(k) for k in header.get("klts", ()))
-        settings = Settings.from_header(header["settings"])
-        model_id = str(header["model"])
-        crs, attrs, band_attrs = (
-            str(header["crs"]),
-            dict(header["attrs"]),
-            dict(header["band_attrs"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        grids, mask = read_grids(header)
+        model_id, content_hash = read_model_id(header), read_hash(header)
+        klts = read_klts(header, grids) if content_hash is None else ()
+        settings = read_settings(header)
+        crs, attrs, band_attrs = read_attrs(header)
+    except (CorruptError, TooLargeError, VersionError) as error:
+        raise type(error)(f"{reader.name}: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise CorruptError(
-            f"{reader.name}: its header is unusable ({error!r}); copy or encode it again"
+            f"{reader.name}: its header is unusable ({_one_line(error)}); copy or encode it again"
         ) from None
-    if sum(int(np.prod(g.shape, dtype=object)) for g in grids) > MAX_PIXELS:
-        raise CorruptError(
-            f"{reader.name}: its header declares more than {MAX_PIXELS} samples per frame"
-        )
     model = load_model(model_id)
+    if model.generation != version:
+        raise CorruptError(
+            f"{reader.name}: bit stream version {version} with entropy model {model_id} of version "
+            f"{model.generation}; copy or encode it again"
+        )
     backgrounds = None
-    if "background" in header:
-        if with_background:
-            key = UnitKey(Kind.BACKGROUND, 0, 0, 0)
-            blob = reader.read(key)
-            if hashlib.sha256(blob).hexdigest() != header["background"]:
-                raise CorruptError(
-                    f"{reader.describe(key)}: it is not the background that the header names"
-                )
+    if content_hash is not None and with_background:
+        blob = _background_blob(
+            reader, content_hash, external=EXTERNAL_BACKGROUND in features, cache_dir=cache_dir
+        )
+        try:
             with threads.fitting(grids):
                 background = decode_background(blob, grids, model)
-            klts, backgrounds = background.klts, background.pixels
-    elif len(klts) != len(grids) or any(
-        len(k.mean) != len(g.bands) for k, g in zip(klts, grids, strict=True)
-    ):
-        raise CorruptError(
-            f"{reader.name}: its header lacks spectral transforms; copy or encode it again"
-        )
+        except CorruptError as error:
+            raise CorruptError(f"{reader.name}: {error}") from None
+        klts, backgrounds = background.klts, background.pixels
     return OpenPlace(
-        Place(grids, mask, klts, settings), backgrounds, model, long_crs(crs), attrs, band_attrs
+        Place(grids, mask, klts, settings, version),
+        backgrounds,
+        model,
+        long_crs(crs),
+        attrs,
+        band_attrs,
     )
+
+
+def is_external(reader: ArchiveReader) -> bool:
+    """Whether an archive names a background that it does not hold."""
+    return EXTERNAL_BACKGROUND in read_format(reader.header, reader.name)[1]
+
+
+def _background_blob(
+    reader: ArchiveReader,
+    content_hash: str,
+    *,
+    external: bool,
+    cache_dir: str | os.PathLike[str] | None,
+) -> bytes:
+    key = UnitKey(Kind.BACKGROUND, 0, 0, 0)
+    if external:
+        return external_background(reader, content_hash, cache_dir)
+    if key not in reader.units:
+        raise CorruptError(f"{reader.describe(key)}: missing; copy the archive again")
+    blob = reader.read(key)
+    if hashlib.sha256(blob).hexdigest() != content_hash:
+        raise CorruptError(
+            f"{reader.describe(key)}: it is not the background that the header names"
+        )
+    return blob
+
+
+def external_background(
+    reader: ArchiveReader, content_hash: str, cache_dir: str | os.PathLike[str] | None = None
+) -> bytes:
+    """Look an external background up in the cache.
+
+    Raises
+    ------
+    BackgroundError
+        If it is not there; says which, and how to get it.
+    """
+    from stvc import config
+    from stvc.background.cache import BackgroundCache
+
+    cache = BackgroundCache(config.cache_dir() if cache_dir is None else Path(cache_dir))
+    found = cache.load(content_hash)
+    if found is None:
+        raise BackgroundError(
+            f"{reader.name} was encoded with an external background, {content_hash}, which is not "
+            f"in the cache {cache.root}; copy {content_hash}.h5 into it from the cache of whoever "
+            "encoded the archive, name another cache (--cache-dir, STVC_CACHE_DIR), or ask for the "
+            "whole archive: stvc bundle"
+        )
+    return found[0]
+
+
+def _one_line(error: Exception) -> str:
+    """An error's kind and words, without the control characters of a stranger's text."""
+    text = f"{type(error).__name__}: {error}"
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 def _short_crs(wkt: str) -> str:
@@ -178,7 +257,7 @@ def long_crs(text: str) -> str:
         return str(CRS.from_user_input(text).to_wkt())
     except CRSError:
         raise CorruptError(
-            f"archive header: CRS {text!r} is unknown; copy or encode it again"
+            f"archive header: CRS {text[:60]!r} is unknown; copy or encode it again"
         ) from None
 
 

@@ -58,13 +58,20 @@ class MaskGrid:
     """Where the mask classes live and what they mean."""
 
     kind: str
-    """``"SCL"`` (scene classes), ``"mask"`` (true = cloud, shadow, nodata) or ``"none"``."""
+    """``"SCL"`` (scene classes), ``"mask"`` (true = cloud, shadow, nodata), ``"CLP"`` (cloud
+    probability, 0 to 255) or ``"none"``; behind it the rule if it is not the usual one, as
+    `stvc.masks.MaskRule` spells it."""
     suffix: str
     """Dimension suffix of the mask variable (ignored for ``"none"``)."""
     y: F64
     """(Hm,) coordinates."""
     x: F64
     """(Wm,) coordinates."""
+
+    @property
+    def variable(self) -> str:
+        """Name of the mask's variable in a dataset: `kind` without its rule."""
+        return self.kind.partition(";")[0]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -50,6 +51,15 @@ def _own_directories(
     _point_at(monkeypatch, tmp_path_factory.mktemp("home"))
     for switch in _SWITCHES:
         monkeypatch.delenv(switch, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_libraries_do() -> Iterator[None]:
+    """Undo what a command did to the log, which belongs to the whole process."""
+    yield
+    log = logging.getLogger("stvc")
+    log.handlers, log.propagate = [], True
+    log.setLevel(logging.NOTSET)
 
 
 def _point_at(patch: pytest.MonkeyPatch, home: Path) -> None:

@@ -93,7 +93,7 @@ def make_info(ds: xr.Dataset, path: Any, settings: dict[str, Any], size: int) ->
         "ndvi_mae_clear": 0.0021,
         "mask": {"kind": "SCL", "clear_share": 0.75},
         "bytes_by_kind": {"pixels": 300, "mask": 50, "background": 0, "container": 70},
-        "background": {"sha256": "ab" * 32},
+        "background": {"sha256": "ab" * 32, "external": False},
         "dates": frames,
         "warnings": [],
     }
@@ -121,7 +121,7 @@ class FakeArchive:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def to_xarray(self, *, time: Any = None, bands: Any = None) -> xr.Dataset:
+    def to_xarray(self, *, time: Any = None, bands: Any = None, **_: Any) -> xr.Dataset:
         if self.held.get("damaged") and self.on_error == "raise":
             raise CorruptError(f"{self.path}: frame 1 of 2020-01-11, group 0, tile 0: checksum")
         times = np.array(self.held["times"], "datetime64[s]")
@@ -161,7 +161,7 @@ class FakeApi:
         times = [str(t) for t in ds.time.values.astype("datetime64[s]")]
         return self._write(path, {"times": times, "bands": bands, "settings": settings}, len(times))
 
-    def append(self, ds: xr.Dataset, path: Path, *, progress: Any = None) -> Any:
+    def append(self, ds: xr.Dataset, path: Path, *, progress: Any = None, **_: Any) -> Any:
         self.calls.append(("append", {"times": ds.time.values}))
         held = json.loads(path.read_text())
         new = [str(t) for t in ds.time.values.astype("datetime64[s]")]
@@ -180,7 +180,7 @@ class FakeApi:
         held["times"] += new
         return self._write(path, held, len(new))
 
-    def open(self, path: Path, *, on_error: str = "raise") -> FakeArchive:
+    def open(self, path: Path, *, on_error: str = "raise", cache_dir: Any = None) -> FakeArchive:
         return FakeArchive(Path(path), on_error)
 
     def _write(self, path: Path, held: dict[str, Any], added: int) -> Any:

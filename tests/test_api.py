@@ -11,7 +11,7 @@ import scenes
 import xarray as xr
 
 import stvc
-from stvc import archiving
+from stvc.background import building
 
 THREE = {"": scenes.TEN, "20": scenes.TWENTY, "60": scenes.SIXTY}
 
@@ -202,7 +202,7 @@ def test_reference_modes(tmp_path: Path, reference: str) -> None:
 def test_auto_makes_a_background_for_long_series_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archiving, "MIN_FRAMES", 5)
+    monkeypatch.setattr(building, "MIN_FRAMES", 5)
     ds = scenes.dataset(5, (8, 8), groups={"": ("B02",)})
     for dates in (4, 5):
         round_trip(ds.isel(time=slice(0, dates)), tmp_path / "a.stvc")
@@ -236,7 +236,7 @@ def test_info_tells_what_the_contract_says(tmp_path: Path) -> None:
         *("path", "format_version", "model", "bytes", "raw_bytes", "ratio", "bits_per_sample"),
         *("frames", "first_date", "last_date", "crs", "bounds", "groups", "settings"),
         *("psnr_clear", "rmse_clear", "max_error_clear", "ndvi_mae_clear", "mask"),
-        *("bytes_by_kind", "background", "dates", "warnings"),
+        *("bytes_by_kind", "background", "dates", "superseded", "warnings", "features"),
     }
     json.dumps(info, allow_nan=False)
     size = path.stat().st_size

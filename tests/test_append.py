@@ -11,9 +11,10 @@ import xarray as xr
 
 import stvc
 from stvc.archive import ArchiveReader, Kind, UnitKey
-from stvc.archiving import encode_series
-from stvc.codec.place import Settings
+from stvc.codec.frame_stats import links_of
+from stvc.codec.structure import Link, closure
 from stvc.errors import CorruptError, CorruptInputError
+from stvc.header import open_place
 
 GROUPS = {"": ("B02", "B08"), "20": ("B11",)}
 
@@ -175,12 +176,18 @@ def test_what_is_not_there_is_named(whole: Path, selection: dict[str, object], w
         decode(whole, **selection)
 
 
-def test_random_access_across_key_frames(ds: xr.Dataset, tmp_path: Path) -> None:
-    from stvc.dataset import series_from_dataset
+def links_and_dates(path: Path) -> tuple[tuple[Link, ...], list[str]]:
+    """Links of the frames of an archive in its own order, and their days."""
+    with ArchiveReader.open(path) as reader:
+        links = links_of(reader.frames, open_place(reader).place)
+        return links, [str(np.datetime64(f.time, "s"))[:10] for f in reader.frames]
 
+
+def test_random_access_in_a_series_coded_coarse_to_fine(ds: xr.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "a.stvc"
-    settings = Settings(step_index=200, key_interval=4)
-    encode_series(series_from_dataset(ds), path, settings)
+    stvc.encode(ds, path, quality=42)
+    links, _ = links_and_dates(path)
+    assert any(link.after >= 0 for link in links)
     full = decode(path)
     for rows in ([7], [3], [8, 2], [5, 6]):
         days = [str(t)[:10] for t in ds.time.values[rows]]
@@ -190,20 +197,22 @@ def test_random_access_across_key_frames(ds: xr.Dataset, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "lost"),
+    ("kind", "date", "group", "lost"),
     [
-        (UnitKey(Kind.PIXELS, 3, 0, 0), ("B02", "B08")),
-        (UnitKey(Kind.PIXELS, 3, 1, 0), ("B11",)),
-        (UnitKey(Kind.MASK, 4, 0, 0), ("B02", "B08", "B11")),
-        (UnitKey(Kind.MASK, 6, 1, 0), ("B02", "B08")),
+        (Kind.PIXELS, 3, 0, ("B02", "B08")),
+        (Kind.PIXELS, 3, 1, ("B11",)),
+        (Kind.MASK, 4, 0, ("B02", "B08", "B11")),
+        (Kind.MASK, 6, 1, ("B02", "B08")),
     ],
 )
 def test_damage_is_named_and_contained(
-    whole: Path, tmp_path: Path, key: UnitKey, lost: tuple[str, ...]
+    whole: Path, tmp_path: Path, kind: Kind, date: int, group: int, lost: tuple[str, ...]
 ) -> None:
     full = decode(whole)
+    links, dates = links_and_dates(whole)
+    key = UnitKey(kind, dates.index(str(full.time.values[date])[:10]), group, 0)
     path = damage(whole, key, tmp_path / "broken.stvc")
-    name = f"frame {key.frame} ({str(full.time.values[key.frame])[:10]}"
+    name = f"frame {key.frame} ({dates[key.frame]}"
     with pytest.raises(CorruptError) as caught:
         decode(path)
     assert name in str(caught.value)
@@ -216,26 +225,15 @@ def test_damage_is_named_and_contained(
         report = archive.verify()
     assert not report.ok
     assert any(name in error for error in report.errors)
+    hit = {dates[k] for k in range(9) if key.frame in closure(k, links)}
+    assert hit
+    assert len(hit) < 9
     for band in ("B02", "B08", "B11"):
-        stop = key.frame if band in lost else 9
-        np.testing.assert_array_equal(decoded[band].values[:stop], full[band].values[:stop])
-        assert (decoded[band].values[stop:] == 0).all()
-
-
-def test_damage_ends_at_the_next_key_frame(ds: xr.Dataset, tmp_path: Path) -> None:
-    from stvc.dataset import series_from_dataset
-
-    whole = tmp_path / "a.stvc"
-    encode_series(series_from_dataset(ds), whole, Settings(step_index=200, key_interval=4))
-    full = decode(whole)
-    path = damage(whole, UnitKey(Kind.PIXELS, 2, 0, 0), tmp_path / "broken.stvc")
-    with stvc.open(path, on_error="skip") as archive:
-        decoded = archive.to_xarray()
-        assert len(archive.damaged) == 2
-    rows = [0, 1, 4, 5, 6, 7, 8]
-    xr.testing.assert_identical(decoded.isel(time=rows), full.isel(time=rows))
-    assert (decoded["B02"].values[2:4] == 0).all()
-    np.testing.assert_array_equal(decoded["B11"].values, full["B11"].values)
+        for k, day in enumerate(full.time.values.astype("datetime64[D]").astype(str)):
+            if band in lost and day in hit:
+                assert (decoded[band].values[k] == 0).all()
+            else:
+                np.testing.assert_array_equal(decoded[band].values[k], full[band].values[k])
 
 
 def test_a_damaged_background_is_named(ds: xr.Dataset, tmp_path: Path) -> None:

@@ -89,9 +89,19 @@ def hashes(folder: Path) -> dict[str, str]:
         (1, {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem"}),
         (1, {"ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell"}),
         (1, {"TEST_ONEDNN": "off"}),
+        (1, {"DNNL_MAX_CPU_ISA": "AVX2"}),
         (2, {"STVC_ARITHMETIC": "int32"}),
+        (1, {"STVC_ARITHMETIC": "float32"}),
     ],
-    ids=["two threads", "no vector units", "avx2", "no oneDNN", "int32"],
+    ids=[
+        "two threads",
+        "no vector units",
+        "avx2",
+        "no oneDNN",
+        "oneDNN avx2",
+        "int32",
+        "float32",
+    ],
 )
 def test_decodes_to_the_same_pixels(
     folder: Path, hashes: dict[str, str], threads: int, environment: dict[str, str]

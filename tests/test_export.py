@@ -118,7 +118,7 @@ def test_a_failed_netcdf_leaves_the_old_file(
 
 def test_missing_writers_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = make_series(DAYS)
-    monkeypatch.setattr("stvc.export.find_spec", lambda name: None)
+    monkeypatch.setattr("stvc.export.netcdf.find_spec", lambda name: None)
     with pytest.raises(StvcError, match=r"NetCDF needs .* pip install 'stvc\[export\]'"):
         write_netcdf(ds, tmp_path / "x.nc", info_of(ds))
     monkeypatch.setitem(sys.modules, "rasterio", None)

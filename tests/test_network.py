@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from training import SMALL, export, random_net
 
 from stvc.model.architecture import (
-    FEATURES,
     GROUPS,
     SCALES,
     STEP_HALO,
@@ -22,6 +21,7 @@ from stvc.model.architecture import (
 )
 from stvc.model.arithmetic import Arithmetic
 from stvc.model.features import U_LIMIT, compand, in_steps, log2_units
+from stvc.model.int8 import Int8Network, usable
 from stvc.model.neighbors import neighbor_candidates
 from stvc.model.network import LOCATION_LIMIT, EntropyNetwork
 
@@ -49,12 +49,12 @@ def inputs(
     valid = layout.place < n
     shape = (batch, tokens)
     if extreme:
-        features = rng.choice([-127, 127], (*shape, FEATURES))
-        candidates = rng.choice([-U_LIMIT, U_LIMIT], (*shape, 64, 3))
+        features = rng.choice([-127, 127], (*shape, SMALL.features))
+        candidates = rng.choice([-U_LIMIT, U_LIMIT], (*shape, 64, SMALL.candidates))
         symbols = rng.choice([-32768, 0, 32768], (*shape, 64))
     else:
-        features = np.clip(rng.normal(0, 20, (*shape, FEATURES)), -127, 127)
-        candidates = np.clip(rng.normal(0, 60, (*shape, 64, 3)), -U_LIMIT, U_LIMIT)
+        features = np.clip(rng.normal(0, 20, (*shape, SMALL.features)), -127, 127)
+        candidates = np.clip(rng.normal(0, 60, (*shape, 64, SMALL.candidates)), -U_LIMIT, U_LIMIT)
         symbols = rng.normal(0, 2, (*shape, 64))
     importance = rng.choice(np.array([0, 0, 0, 2, 4, 255], np.uint8), shape)
     importance[:, ~valid] = 255
@@ -88,6 +88,8 @@ def walk(network: EntropyNetwork, x: Inputs) -> Outputs:
 
 def network(seed: int, arithmetic: str, gain: float = 1.0) -> EntropyNetwork:
     tensors = export.integer_tensors(random_net(seed, gain))
+    if arithmetic == "int8":
+        return Int8Network(tensors, SMALL)
     return EntropyNetwork(tensors, SMALL, Arithmetic(arithmetic))
 
 
@@ -115,6 +117,29 @@ def test_float32_and_int32_agree(gain: float, extreme: bool, seed: int) -> None:
     assert scales.max() < SCALES
     if gain == 40:
         assert {0, SCALES - 1} <= set(scales.tolist())
+
+
+@pytest.mark.skipif(not usable(), reason="no exact 8-bit products here")
+@pytest.mark.parametrize("gain", [1.0, 6.0, 40.0])
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("size", [(5, 6), (9, 13), (31, 30)])
+def test_8_bit_products_agree(gain: float, extreme: bool, size: tuple[int, int]) -> None:
+    """Few rows, many rows and several chunks of query blocks take different ways."""
+    x = inputs(7, size, extreme=extreme)
+    shown = x.valid.numpy().reshape(2, -1)
+    found = walk(network(7, "int8", gain), x)
+    for mine, theirs in zip(found, walk(network(7, "float32", gain), x), strict=True):
+        assert mine[:2] == theirs[:2]
+        for a, b in zip(mine[2:], theirs[2:], strict=True):
+            np.testing.assert_array_equal(a[:, shown[mine[1]]], b[:, shown[mine[1]]])
+
+
+@pytest.mark.skipif(not usable(), reason="no exact 8-bit products here")
+def test_weights_beyond_24_bits_are_refused() -> None:
+    tensors = export.integer_tensors(random_net(0, 1.0))
+    tensors["trunk.0.up.bias"] = tensors["trunk.0.up.bias"] + (1 << 23)
+    with pytest.raises(OverflowError, match="up"):
+        Int8Network(tensors, SMALL)
 
 
 @pytest.mark.parametrize("arithmetic", ["float32", "int32"])

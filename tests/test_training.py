@@ -50,9 +50,9 @@ def test_cubes_are_split_into_native_groups(folder: Path) -> None:
 def test_samples_look_like_coding_units(units: list[cubes.Sample]) -> None:
     for s in units:
         c, n = len(s.symbols), s.size[0] * s.size[1]
-        assert s.context.shape == (c, n, 256)
+        assert s.context.shape == (c, n, 64 * SMALL.references)
         assert s.side.shape == (c, n, SIDE_FEATURES)
-        assert s.candidates.shape == (c, n, 64, 3)
+        assert s.candidates.shape == (c, n, 64, SMALL.candidates)
         assert s.symbols.shape == (c, n, 64)
         assert s.importance.shape == (n,)
         assert not s.symbols[:, s.importance == SKIPPED].any()
@@ -88,8 +88,9 @@ def test_training_lowers_the_loss(units: list[cubes.Sample]) -> None:
 
 def test_all_parameters_learn(units: list[cubes.Sample]) -> None:
     net = random_net(1).train()
-    layout = token_layout(*units[0].size)
-    train.bits_of(net, train.assemble([(units[0], 0)], layout), layout).sum().backward()
+    rich = max(units, key=lambda s: np.count_nonzero(s.symbols))
+    layout = token_layout(*rich.size)
+    train.bits_of(net, train.assemble([(rich, 0)], layout), layout).sum().backward()
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert [name for name in still if not name.startswith("steps.4.embed")] == []
     # ^ nothing is coded after the last group

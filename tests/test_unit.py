@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from stvc.codec.rangecoder import Writer
 from stvc.codec.references import ReferenceState
 from stvc.codec.spectral import fit_klt
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import NETWORK, PLAIN, RAW, UnitContext, decode_unit, encode_unit
+from stvc.codec.unit import NETWORK, PLAIN, PREDICTED, RAW, UnitContext, decode_unit, encode_unit
 from stvc.errors import CorruptError
 from stvc.model.architecture import SCALES
 from stvc.model.weights import EntropyModel, load_model
@@ -74,7 +75,7 @@ def check(
     """Encode and decode one unit; returns it and the decoded pixels without padding."""
     padded = np.asarray(pad_to_blocks(pixels), np.uint16)
     encoded = encode_unit(padded, context, state, model, max_error=max_error)
-    decoded, shift = decode_unit(encoded.payload, context, state, model)
+    decoded, shift = decode_unit(encoded.payload, context, copy(state), model)
     np.testing.assert_array_equal(decoded, encoded.decoded)
     assert shift == encoded.shift
     if encoded.payload:
@@ -83,14 +84,17 @@ def check(
     return encoded, decoded[:, :h, :w]
 
 
-def states(context: UnitContext, pixels: U16) -> dict[str, ReferenceState]:
+def states(context: UnitContext, pixels: U16, generation: int = 2) -> dict[str, ReferenceState]:
     """Every kind of reference state."""
-    shape = context.hidden.shape
+
+    def fresh(background: np.ndarray | None = None) -> ReferenceState:
+        shape = context.hidden.shape
+        return ReferenceState(context.klt.mean, shape, background, generation=generation)
+
     earlier = np.asarray(pad_to_blocks(np.roll(pixels, 1, 2)), np.uint16)
-    found = {"nothing": ReferenceState(context.klt.mean, shape)}
-    found["background"] = ReferenceState(context.klt.mean, shape, earlier.astype(np.int32))
+    found = {"nothing": fresh(), "background": fresh(earlier.astype(np.int32))}
     for name, background in (("recent", None), ("both", earlier.astype(np.int32))):
-        state = ReferenceState(context.klt.mean, shape, background)
+        state = fresh(background)
         state.update(np.maximum(earlier, 8) - 7, context.hidden, DAY - 15, (0, 0))
         partly = context.hidden.copy()
         partly[:13] = True
@@ -125,9 +129,10 @@ def test_hidden_pixels(model: EntropyModel, coder: int, coarse: bool) -> None:
     assert distance < 300 if coarse else distance > 1000
 
 
+@pytest.mark.parametrize("generation", [1, 2])
 @pytest.mark.parametrize("max_error", [0, 1, 5, 40, 900])
 def test_bounds_hold_on_every_required_pixel(
-    model: EntropyModel, coder: int, max_error: int
+    model: EntropyModel, coder: int, max_error: int, generation: int
 ) -> None:
     rng = np.random.default_rng(max_error)
     pixels = scenes.ground(3, 1, 2, (19, 26), noise=40)[0]
@@ -137,18 +142,29 @@ def test_bounds_hold_on_every_required_pixel(
     hidden = context.hidden.copy()
     hidden[:9, :12] = True
     context = replace(context, hidden=hidden, unclear=hidden, required=~hidden)
-    state = states(context, pixels)["both"]
+    state = states(context, pixels, generation)["both"]
     encoded, decoded = check(pixels, context, state, model, max_error)
-    assert encoded.coder in (coder, RAW)
+    assert encoded.coder in (coder, RAW) or (generation == 2 and encoded.coder == PREDICTED)
+    if generation == 2 and max_error <= 10:
+        assert encoded.coder == PREDICTED
     required = context.required[:19, :26]
     miss = np.abs(decoded.astype(np.int64) - pixels)[:, required]
     assert miss.max() <= max_error
 
 
-def test_noise_is_stored_raw(model: EntropyModel) -> None:
+def test_noise_costs_no_more_than_it_is(model: EntropyModel) -> None:
     pixels = np.random.default_rng(0).integers(0, 65536, (2, 16, 19)).astype(np.uint16)
     context = context_for(pixels, step_index=0)
     encoded, decoded = check(pixels, context, states(context, pixels)["nothing"], model, 0)
+    assert encoded.coder == PREDICTED
+    assert len(encoded.payload) <= 4 + pixels.nbytes
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_noise_is_stored_raw(model: EntropyModel) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (2, 16, 19)).astype(np.uint16)
+    context = context_for(pixels, step_index=0)
+    encoded, decoded = check(pixels, context, states(context, pixels, 1)["nothing"], model, 0)
     assert encoded.coder == RAW
     assert len(encoded.payload) == 2 + pixels.nbytes
     np.testing.assert_array_equal(decoded, pixels)
@@ -160,7 +176,7 @@ def test_raw_units_are_packed_if_that_helps(
     rng = np.random.default_rng(0)
     pixels = rng.choice(np.array([0, 65535, 777], np.uint16), (2, 24, 24))
     context = context_for(pixels, step_index=0)
-    encoded, decoded = check(pixels, context, states(context, pixels)["nothing"], model, 0)
+    encoded, decoded = check(pixels, context, states(context, pixels, 1)["nothing"], model, 0)
     assert encoded.coder == RAW
     assert len(encoded.payload) < pixels.nbytes // 3
     np.testing.assert_array_equal(decoded, pixels)
@@ -197,7 +213,7 @@ def test_padding_is_never_required(model: EntropyModel) -> None:
     state = states(context, pixels)["nothing"]
     payloads = [encode_unit(p, context, state, model, max_error=4).payload for p in (tall, other)]
     for payload in payloads:
-        decoded, _ = decode_unit(payload, context, state, model)
+        decoded, _ = decode_unit(payload, context, copy(state), model)
         assert np.abs(decoded[:, :9, :9].astype(int) - pixels).max() <= 4
     assert len(payloads[1]) < 1.1 * len(payloads[0]) + 8
 
@@ -206,7 +222,7 @@ def test_unknown_unit_types_are_refused(model: EntropyModel) -> None:
     pixels = scenes.ground(6, 1, 1, (8, 8))[0]
     context = context_for(pixels)
     state = states(context, pixels)["nothing"]
-    for flags in (3, 7, 8, 64, 255):
+    for flags in (7, 8, 64, 255):
         with pytest.raises(CorruptError, match="unknown unit type"):
             decode_unit(bytes([flags]) + b"rest", context, state, model)
 
@@ -227,7 +243,7 @@ CONTEXT = context_for(PIXELS)
 
 @settings(max_examples=30)
 @given(
-    st.sampled_from([NETWORK, PLAIN, NETWORK | 4, PLAIN | 4]),
+    st.sampled_from([NETWORK, PLAIN, NETWORK | 4, PLAIN | 4, PREDICTED]),
     st.binary(max_size=90),
     st.sampled_from(["nothing", "both"]),
 )
@@ -267,18 +283,18 @@ def test_absurd_symbols_are_garbage_or_refused(
         assert decode_unit(payload, CONTEXT, state, model)[0].shape == PIXELS.shape
 
 
-@pytest.mark.parametrize("max_error", [None, 3])
+@pytest.mark.parametrize(("max_error", "generation"), [(None, 2), (3, 1), (3, 2)])
 def test_flipped_bits_decode_or_are_refused(
-    model: EntropyModel, coder: int, max_error: int | None
+    model: EntropyModel, coder: int, max_error: int | None, generation: int
 ) -> None:
-    state = states(CONTEXT, PIXELS)["both"]
+    state = states(CONTEXT, PIXELS, generation)["both"]
     encoded, _ = check(PIXELS, CONTEXT, state, model, max_error)
     changed = 0
     for bit in range(8, 8 * len(encoded.payload), 8 * len(encoded.payload) // 12):
         payload = bytearray(encoded.payload)
         payload[bit // 8] ^= 1 << bit % 8
         try:
-            decoded, _ = decode_unit(bytes(payload), CONTEXT, state, model)
+            decoded, _ = decode_unit(bytes(payload), CONTEXT, copy(state), model)
         except CorruptError:
             changed += 1
             continue

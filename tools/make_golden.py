@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v1]
+    python tools/make_golden.py [--out tests/golden/v2]
 
 Run once per bit stream version, with the model that will ship. The pictures come from integer
 arithmetic alone, so that the tests can make them again on any machine and encode them again.
@@ -117,7 +117,12 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "bounded": (long_series, {"max_error": 12, "reference": "both"}),
     "background": (long_series, {"quality": 45, "clouds": "coarse", "reference": "both"}),
     "lossless": (one_band, {"lossless": True}),
+    "between": (long_series, {"quality": 45}),
+    "appended": (long_series, {"quality": 45}),
 }
+NETWORK_EVERYWHERE = ("network", "between")
+APPENDED = ([1], [7, 8])
+"""Dates that are not encoded but appended: a late one, then the last."""
 
 
 @contextmanager
@@ -134,11 +139,19 @@ def network_everywhere() -> Iterator[None]:
 def encode(name: str, path: Path) -> None:
     """Write one golden archive."""
     make, options = RECIPES[name]
-    if name == "network":
+    ds = make()
+    if name in NETWORK_EVERYWHERE:
         with network_everywhere():
-            stvc.encode(make(), path, **options)
-    else:
-        stvc.encode(make(), path, **options)
+            stvc.encode(ds, path, **options)
+        return
+    if name != "appended":
+        stvc.encode(ds, path, **options)
+        return
+    late = [k for part in APPENDED for k in part]
+    first = [k for k in range(ds.sizes["time"]) if k not in late]
+    stvc.encode(ds.isel(time=first), path, **options)
+    for part in APPENDED:
+        stvc.append(ds.isel(time=part), path, accept_offset=True)
 
 
 def hashes_of(path: Path) -> dict[str, str]:
@@ -157,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v1"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v2"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from stvc.codec.analysis import UnitAnalysis, analyze
 from stvc.codec.quantize import SKIPPED
-from stvc.codec.references import ReferenceState
+from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import fit_klt
+from stvc.codec.structure import Link, Planned, plan_frames
 from stvc.codec.transform import pad_to_blocks
 from stvc.model.features import FrameSide, unit_features
 
@@ -48,6 +49,7 @@ class Sample:
 
     size: tuple[int, int]
     context: npt.NDArray[np.int8]
+    """(C, N, 64 planes), see `stvc.model.features.UnitFeatures`."""
     side: npt.NDArray[np.int8]
     candidates: npt.NDArray[np.int16]
     symbols: npt.NDArray[np.int16]
@@ -158,7 +160,7 @@ def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -
     crop = min(crop, height, width)
     y0, x0 = int(rng.integers(0, height - crop + 1)), int(rng.integers(0, width - crop + 1))
     stride = int(rng.choice([1, 1, 1, 2, 3])) if t > 12 else 1
-    length = int(min(rng.integers(3, 12), t)) if cube.series else 1
+    length = int(min(rng.integers(3, 18), t)) if cube.series else 1
     start = int(rng.integers(0, max(1, t - (length - 1) * stride)))
     times = np.arange(start, t, stride)[:length]
     if cube.series and t <= 5 and rng.random() < 0.5:
@@ -212,10 +214,22 @@ def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -
         if (unit.importance != SKIPPED).any():
             yield sample_of(unit, klt.spread, FrameSide(day0, cube.gsd, (0, 0), fine), cube.name)
         state = ReferenceState(klt.mean, (side, side), background=unit.decoded.astype(np.int32))
-    for k, (frame, hidden) in enumerate(frames):
+    fresh, states = state, []
+    for k, link in _planned(rng, [float(1 - h.mean()) for _, h in frames]):
+        frame, hidden = frames[k]
+        day = day0 + k * gap
+        ends = [states[i] if i >= 0 else None for i in link]
+        state = linked_state(fresh, *ends, day)
+        states.append(state)
         if hidden.all() and not coarse:
             continue
-        day = day0 + k * gap
         unit = analyze(frame, hidden, state, klt, q, day, coarse=coarse)
         state.update(unit.decoded, hidden, day, unit.plan.shift)
         yield sample_of(unit, klt.spread, FrameSide(day, cube.gsd, unit.plan.shift, q), cube.name)
+
+
+def _planned(rng: np.random.Generator, clear: list[float]) -> list[Planned]:
+    """Order and links of a batch: coarse to fine in time, or one by one as a scheduled job does."""
+    if rng.random() < 0.65:
+        return plan_frames([], [], range(len(clear)), clear)
+    return [Planned(k, Link(k - 1)) for k in range(len(clear))]

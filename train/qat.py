@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from stvc.model.architecture import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
-    FEATURES,
-    GATES,
     GROUPS,
     KEY_LIMIT,
     POSITION_LIMIT,
@@ -153,10 +151,10 @@ class Step(nn.Module):
         n = group[1] - group[0]
         self.attention = Attention(config, STEP_HALO)
         self.mlp = Mlp(config)
-        self.head = IntLinear(config.width, n * (2 + GATES), gain=0.1)
+        self.head = IntLinear(config.width, n * (2 + config.gates), gain=0.1)
         self.embed = IntLinear(n, config.width)
         with torch.no_grad():
-            self.head.bias.view(2 + GATES, n)[1] = -1.0
+            self.head.bias.view(2 + config.gates, n)[1] = -1.0
 
 
 class ConditionalTransformer(nn.Module):
@@ -165,7 +163,7 @@ class ConditionalTransformer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = IntLinear(FEATURES, config.width, gain=1.0)
+        self.embed = IntLinear(config.features, config.width, gain=1.0)
         self.trunk_attention = nn.ModuleList(
             Attention(config, TRUNK_HALO) for _ in range(config.trunk)
         )
@@ -193,7 +191,7 @@ class ConditionalTransformer(nn.Module):
         """Location (in 1/8 steps) and scale index of every coefficient.
 
         features (B, tokens, F) int8 values / 16; known (B, tokens, 64) companded symbols / 16;
-        candidates (B, tokens, 64, 3) float in 1/8 steps; neighbors: per group (B, tokens, n)
+        candidates (B, tokens, 64, n) float in 1/8 steps; neighbors: per group (B, tokens, n)
         float in 1/8 steps (phase 0 of the DC group is ignored); valid (B, tokens, 1).
         """
         b, tokens, _ = features.shape
@@ -240,15 +238,15 @@ class ConditionalTransformer(nn.Module):
                     b, half, -1
                 )
                 hq = hq + step.mlp(hq)
-                found.append(step.head(quantize(hq, self.product)).view(b, half, 2 + GATES, n))
+                found.append(step.head(quantize(hq, self.product)).view(b, half, -1, n))
                 mine = known[:, p * half : (p + 1) * half, low:high].to(self.product)
                 phase[p] = hq + step.embed(mine)
                 if p == 0:
                     kv[0] = step.attention.keys_values(phase[0])
             out = torch.cat(found, 1)
             gates = out[:, :, 2:].clamp(-127 / 64, 127 / 64)
-            moved = (gates[:, :, :3] * candidates[:, :, low:high].transpose(2, 3)).sum(2)
-            moved = moved + gates[:, :, 3] * neighbors[g]
+            moved = (gates[:, :, :-1] * candidates[:, :, low:high].transpose(2, 3)).sum(2)
+            moved = moved + gates[:, :, -1] * neighbors[g]
             locations.append(8 * out[:, :, 0] + moved)
             scales.append(SCALE_OCTAVE * out[:, :, 1] + SCALE_ZERO)
         return torch.cat(locations, -1), torch.cat(scales, -1).clamp(0, SCALES - 1)

@@ -28,7 +28,6 @@ from qat import ConditionalTransformer
 from safetensors.torch import load_file
 
 from stvc.model.architecture import (
-    FEATURES,
     PREVIOUS_COMPONENTS,
     NetworkConfig,
     TokenLayout,
@@ -54,15 +53,16 @@ def loader(folder: str, exclude: list[str], seed: int, out: mp.Queue) -> None:  
 def assemble(batch: list[tuple[Sample, int]], layout: TokenLayout) -> dict[str, torch.Tensor]:
     """Stack (unit, component) pairs of one size into tensors in memory order."""
     n = batch[0][0].size[0] * batch[0][0].size[1]
-    features = np.zeros((len(batch), n + 1, FEATURES), np.int8)
+    planes, moves = batch[0][0].context.shape[-1], batch[0][0].candidates.shape[-1]
+    features = np.zeros((len(batch), n + 1, NetworkConfig().features), np.int8)
     symbols = np.zeros((len(batch), n + 1, 64), np.int16)
-    candidates = np.zeros((len(batch), n + 1, 64, 3), np.int16)
+    candidates = np.zeros((len(batch), n + 1, 64, moves), np.int16)
     importance = np.full((len(batch), n + 1), 255, np.uint8)
     for i, (s, c) in enumerate(batch):
-        features[i, :n, :256] = s.context[c]
+        features[i, :n, :planes] = s.context[c]
         for k in range(1, PREVIOUS_COMPONENTS + 1):
             if c >= k:
-                at = 256 + 64 * (k - 1)
+                at = planes + 64 * (k - 1)
                 features[i, :n, at : at + 64] = compand(s.symbols[c - k].astype(np.int32) * 8)
         features[i, :n, -32:] = s.side[c]
         symbols[i, :n] = s.symbols[c]
@@ -112,6 +112,7 @@ def main() -> None:
     )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--warm", type=Path, help="start from an exported .safetensors model")
+    parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=NetworkConfig.width)
     parser.add_argument("--threads", type=int, default=2)
@@ -204,12 +205,12 @@ def main() -> None:
         batch = assemble(chosen, layout)
         elapsed = spent * 60 + time.time() - start
         rate = (
-            LEARNING_RATE
+            options.rate
             * min(1, (step + 1) / WARM_UP)
             * (0.5 + 0.5 * math.cos(math.pi * min(1, elapsed / total)))
         )
         for group in optimizer.param_groups:
-            group["lr"] = max(rate, LEARNING_RATE * 0.01)
+            group["lr"] = max(rate, options.rate * 0.01)
         bits = bits_of(net, batch, layout)
         coded = max(int((batch["importance"] != 255).sum()), 1)
         per_unit = bits.sum((1, 2)) / (64 * (batch["importance"] != 255).sum(1).clamp_min(4))

@@ -23,6 +23,10 @@ from stvc.archive.layout import CRC_SIZE, crc
 from stvc.errors import CorruptError, TooLargeError
 
 FRAME_STATS = 4
+# As Python objects, units, frames and JSON take many times their bytes in the file.
+_OBJECTS = 2**18
+_JSON_PARTS = 2**22
+_USUAL_LIMIT = 2**28
 
 
 def pack_header(header: dict[str, Any]) -> bytes:
@@ -33,7 +37,7 @@ def pack_header(header: dict[str, Any]) -> bytes:
 
 def unpack_header(blob: bytes, limit: int) -> dict[str, Any]:
     """Read the header blob; CorruptError or TooLargeError if it breaks the format."""
-    header = _parse(inflate(_checked(blob), limit))
+    header = _parse(inflate(_checked(blob), limit), limit)
     if not isinstance(header, dict):
         raise CorruptError("the header is not a JSON object")
     return header
@@ -107,6 +111,12 @@ def unpack_index(
             f"{declared} bytes of tables where {limit} are accepted; raise max_bytes if the file "
             "is trusted"
         )
+    allowed = (_OBJECTS + len(blob)) * max(limit, _USUAL_LIMIT) // _USUAL_LIMIT
+    if unit_count + frame_count > allowed:
+        raise TooLargeError(
+            f"an index of {len(blob)} bytes declares {unit_count} units and {frame_count} frames, "
+            f"{allowed} of them are accepted for its size; raise max_bytes if the file is trusted"
+        )
     keys = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
     ordered = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
     numbers = np.empty_like(ordered)
@@ -178,7 +188,7 @@ def _provenance_rows(block: bytes, count: int, limit: int) -> list[dict[str, Any
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
     if not block:
         return rows
-    columns = _parse(inflate(block, limit))
+    columns = _parse(inflate(block, limit), limit)
     try:
         for name, values, absent in columns:
             if not isinstance(name, str) or len(values) != count:
@@ -203,7 +213,14 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _parse(text: bytes) -> Any:
+def _parse(text: bytes, limit: int) -> Any:
+    parts = sum(text.count(mark) for mark in (b",", b"[", b"{"))
+    allowed = _JSON_PARTS * max(limit, _USUAL_LIMIT) // _USUAL_LIMIT
+    if parts > allowed:
+        raise TooLargeError(
+            f"its JSON of {len(text)} bytes has {parts} parts, {allowed} are accepted; raise "
+            "max_bytes if the file is trusted"
+        )
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -46,6 +46,9 @@ def lock(path: str | os.PathLike[str], timeout: float = DEFAULT_TIMEOUT) -> Iter
     beside = lock_path(path)
     if not beside.parent.is_dir():
         raise FileNotFoundError(f"directory {beside.parent} does not exist; create it first")
+    if beside.is_symlink():
+        # To open a lock file is to empty it: not through a link that somebody laid there.
+        raise LockedError(f"the lock file {beside} is a link; remove it")
     holder = filelock.FileLock(beside, is_singleton=True, thread_local=True)
     try:
         holder.acquire(timeout=timeout, poll_interval=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import google_crc32c
 from stvc.archive.index import unpack_header, unpack_index
 from stvc.archive.keys import FrameRecord, Kind, UnitInfo, UnitKey, date_text
 from stvc.archive.layout import HEAD_SIZE, Locator, build_head, parse_head
-from stvc.errors import CorruptError, TooLargeError
+from stvc.errors import CorruptError, CorruptInputError, TooLargeError
 
 MAX_BYTES = 2**28
 # One request fetches head, header and index of a series of some hundred units.
@@ -22,6 +23,8 @@ _FIRST_READ = 16 * 1024
 # Over a network a request costs more than the bytes of a small gap.
 _GAP = 64 * 1024
 _CHUNK = 1 << 20
+# The years 1 to 9999.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class ArchiveReader:
@@ -76,12 +79,19 @@ class ArchiveReader:
             If the archive has a format version that this stvc does not know.
         TooLargeError
             If header or index declare more than ``max_bytes``.
+        CorruptInputError
+            If the path leads to a directory, a pipe or a device.
         FileNotFoundError
             If there is no such file.
         """
         if not isinstance(source, (str, os.PathLike)):
             name = getattr(source, "path", None) or getattr(source, "name", None)
             return cls(source, str(name or "archive"), False, max_bytes)
+        if not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116 - one call, links followed
+            # To open a pipe is to wait for whoever writes to it, for ever.
+            raise CorruptInputError(
+                f"{os.fspath(source)} is not a file; give the path of an archive"
+            )
         stream = open(source, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         try:
             return cls(stream, os.fspath(source), True, max_bytes)
@@ -244,6 +254,12 @@ class ArchiveReader:
                 f"index of {self.name}: its units have {total} bytes, the payload region has "
                 f"{self.locator.payload_length}; copy or encode it again"
             )
+        for number, frame in enumerate(self.frames):
+            if not _FIRST_SECOND <= frame.time <= _LAST_SECOND:
+                raise CorruptError(
+                    f"index of {self.name}: frame {number} lies {frame.time} s from 1970, outside "
+                    "the calendar; copy or encode it again"
+                )
         for key in self.units:
             if key.kind is not Kind.BACKGROUND and key.frame >= len(self.frames):
                 raise CorruptError(

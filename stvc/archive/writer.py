@@ -15,7 +15,7 @@ from stvc.archive.keys import FrameRecord, Kind, UnitInfo, UnitKey
 from stvc.archive.layout import Locator, build_head
 from stvc.archive.locking import DEFAULT_TIMEOUT, lock, remove_leftovers, temporary_path
 from stvc.archive.reader import ArchiveReader
-from stvc.errors import LockedError, TooLargeError
+from stvc.errors import CorruptInputError, LockedError, TooLargeError
 
 _IN_MEMORY = 16 * 2**20
 _CHUNK = 1 << 20
@@ -68,6 +68,10 @@ def write_archive(
         If the disk is full or not writable; ``path`` is then as before.
     """
     target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise CorruptInputError(
+            f"{target} is a directory or a device, not a file; name the archive to write"
+        )
     with lock(target, timeout):
         remove_leftovers(target)
         if base is not None and target.exists() and not base.is_file(target):

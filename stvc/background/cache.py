@@ -4,55 +4,40 @@ Each entry is an immutable file ``<sha256 of the payload>.h5``: an HDF5 file wit
 ``payload`` and the root attributes ``place_key``, ``meta`` (JSON) and ``created`` (seconds since
 1970), followed by 32 bytes, the SHA-256 of all bytes before. That digest is checked before the HDF5
 library sees a byte, so damage cannot crash it. ``<sha256 of the place key>.place`` names a place's
-newest entry. Files appear by renaming and are never changed: readers need no lock.
+newest entry, and an empty ``<hash>.needed`` marks one that archives cannot be decoded without.
+Files appear by renaming and are never changed: readers need no lock. A use sets the file's time, so
+that pruning knows what lies idle; only marking and pruning exclude each other, by a file ``lock``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
 import re
 import secrets
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import platformdirs
 
-from stvc.errors import BackgroundError
+from stvc.background._entry import CacheEntry, pack, read_entry, read_pointer
+from stvc.errors import BackgroundError, LockedError
 
 _LOGGER = logging.getLogger(__name__)
 _HASH = re.compile(r"[0-9a-f]{64}")
-_DIGEST_SIZE = 32
 _LEFTOVER_AGE = 3600.0
+_LOCK_TIMEOUT = 30.0
 
 
 def default_cache_dir() -> Path:
     """Directory of the user's background cache; it need not exist yet."""
     return Path(platformdirs.user_cache_dir("stvc")) / "backgrounds"
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """One stored background, apart from its payload."""
-
-    content_hash: str
-    """SHA-256 of the payload, hexadecimal."""
-    place_key: str
-    """The place that it was stored for."""
-    meta: dict[str, Any]
-    """JSON values given to `BackgroundCache.store`."""
-    created: float
-    """Seconds since 1970 UTC."""
-    size: int
-    """Bytes of the file."""
 
 
 class BackgroundCache:
@@ -67,7 +52,15 @@ class BackgroundCache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_cache_dir() if root is None else Path(root)
 
-    def store(self, place_key: str, payload: bytes, meta: dict[str, Any]) -> str:
+    def store(
+        self,
+        place_key: str,
+        payload: bytes,
+        meta: dict[str, Any],
+        *,
+        needed: bool = False,
+        promote: bool = True,
+    ) -> str:
         """Keep a background and make it the newest one of its place.
 
         Parameters
@@ -78,6 +71,10 @@ class BackgroundCache:
             The coded background.
         meta : dict
             JSON values.
+        needed : bool
+            Mark it as one that an archive cannot be decoded without, so that pruning spares it.
+        promote : bool
+            False makes it the newest one only of a place that has none.
 
         Returns
         -------
@@ -88,16 +85,22 @@ class BackgroundCache:
         ------
         BackgroundError
             If the directory is not writable or the disk is full.
+        LockedError
+            If ``needed``, and another process has been pruning for long.
         """
         content_hash = hashlib.sha256(payload).hexdigest()
-        image = _pack(place_key, payload, meta)
+        image = pack(place_key, payload, meta)
         pointer = json.dumps({"place_key": place_key, "content_hash": content_hash})
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
-            if self.load(content_hash) is None:
-                self._write(self._entry_path(content_hash), image)
-            self._write(self._place_path(place_key), pointer.encode())
+            with self.exclusive() if needed else nullcontext():
+                if needed:
+                    self._write(self._needed_path(content_hash), b"")
+                if self.load(content_hash) is None:
+                    self._write(self._entry_path(content_hash), image)
+            if promote or self.find(place_key) is None:
+                self._write(self._place_path(place_key), pointer.encode())
         except OSError as error:
             raise BackgroundError(
                 f"cannot store background {content_hash[:12]} in {self.root} ({error}); free or "
@@ -123,43 +126,114 @@ class BackgroundCache:
             return None
         path = self._entry_path(content_hash)
         try:
-            block = path.read_bytes()
+            unpacked = read_entry(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             _LOGGER.warning("background %s cannot be read: %s", path, error)
             return None
-        unpacked = _unpack(block)
-        if unpacked is None or hashlib.sha256(unpacked[0]).hexdigest() != content_hash:
+        if unpacked is None:
             _LOGGER.warning("background %s is damaged and is removed from the cache", path)
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):  # a cache that others share may be read-only
+            os.utime(path)
         return unpacked[0], unpacked[1].meta
 
     def find(self, place_key: str) -> str | None:
         """Return the content hash of a place's newest background, or None."""
-        try:
-            pointer = json.loads(self._place_path(place_key).read_bytes())
-            content_hash = pointer["content_hash"]
-        except (OSError, ValueError, KeyError, TypeError):
+        pointer = read_pointer(self._place_path(place_key))
+        if pointer is None or pointer[0] != place_key or self.load(pointer[1]) is None:
             return None
-        if pointer["place_key"] != place_key or self.load(content_hash) is None:
-            return None
-        return str(content_hash)
+        return pointer[1]
 
     def list(self) -> list[CacheEntry]:
         """Return all readable entries, oldest first; damaged ones are passed over."""
+        newest = {p[1] for p in map(read_pointer, self.root.glob("*.place")) if p is not None}
         entries = []
         for path in self.root.glob("*.h5"):
             with suppress(OSError):
-                unpacked = _unpack(path.read_bytes())
-                if unpacked is not None and unpacked[1].content_hash == path.stem:
-                    entries.append(unpacked[1])
+                unpacked = read_entry(path)
+                if unpacked is not None:
+                    entries.append(
+                        replace(
+                            unpacked[1],
+                            used=path.stat().st_mtime,
+                            needed=self.is_needed(path.stem),
+                            newest=path.stem in newest,
+                        )
+                    )
         return sorted(entries, key=lambda entry: (entry.created, entry.content_hash))
+
+    def damaged(self) -> tuple[Path, ...]:
+        """Return the files of entries that are damaged, which nothing will ever decode from."""
+        found = []
+        for path in self.root.glob("*.h5"):
+            with suppress(OSError):
+                if read_entry(path) is None:
+                    found.append(path)
+        return tuple(sorted(found))
+
+    def remove(self, content_hash: str) -> bool:
+        """Remove an entry and its mark, inside `exclusive`; tells whether it was there.
+
+        Raises
+        ------
+        BackgroundError
+            If the directory is not writable.
+        """
+        path = self._entry_path(content_hash)
+        try:
+            there = path.exists()
+            path.unlink(missing_ok=True)
+            self._needed_path(content_hash).unlink(missing_ok=True)
+        except OSError as error:
+            raise BackgroundError(
+                f"cannot remove background {path} ({error}); unlock that directory"
+            ) from error
+        return there
+
+    def is_needed(self, content_hash: str) -> bool:
+        """Whether an entry is marked as one that archives need."""
+        return self._needed_path(content_hash).exists()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from marking or pruning.
+
+        Raises
+        ------
+        BackgroundError
+            If the directory cannot be written to.
+        LockedError
+            If another process holds the lock for too long.
+        """
+        import filelock
+
+        holder = filelock.FileLock(self.root / "lock", is_singleton=True, thread_local=True)
+        try:
+            holder.acquire(timeout=_LOCK_TIMEOUT, poll_interval=0.02)
+        except filelock.Timeout as error:
+            raise LockedError(
+                f"the background cache {self.root} is being pruned by another process; "
+                "try again later"
+            ) from error
+        except OSError as error:
+            raise BackgroundError(
+                f"cannot lock the background cache {self.root} ({error}); free or unlock that "
+                "directory, or choose another with --cache-dir"
+            ) from error
+        try:
+            yield
+        finally:
+            holder.release()
 
     def _entry_path(self, content_hash: str) -> Path:
         return self.root / f"{content_hash}.h5"
+
+    def _needed_path(self, content_hash: str) -> Path:
+        return self.root / f"{content_hash}.needed"
 
     def _place_path(self, place_key: str) -> Path:
         return self.root / f"{hashlib.sha256(place_key.encode()).hexdigest()}.place"
@@ -183,34 +257,3 @@ class BackgroundCache:
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _LEFTOVER_AGE:
                     path.unlink()
-
-
-def _pack(place_key: str, payload: bytes, meta: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=("v108", "v110")) as file:
-        file.create_dataset("payload", data=np.frombuffer(payload, np.uint8))
-        file.attrs["place_key"] = place_key
-        file.attrs["meta"] = json.dumps(meta, allow_nan=False)
-        file.attrs["created"] = time.time()
-    image = buffer.getvalue()
-    return image + hashlib.sha256(image).digest()
-
-
-def _unpack(block: bytes) -> tuple[bytes, CacheEntry] | None:
-    """Read an entry's file; None if it is damaged."""
-    image, digest = block[:-_DIGEST_SIZE], block[-_DIGEST_SIZE:]
-    if hashlib.sha256(image).digest() != digest:
-        return None
-    try:
-        with h5py.File(io.BytesIO(image), "r") as file:
-            payload: bytes = file["payload"][()].tobytes()
-            entry = CacheEntry(
-                hashlib.sha256(payload).hexdigest(),
-                str(file.attrs["place_key"]),
-                json.loads(file.attrs["meta"]),
-                float(file.attrs["created"]),
-                len(block),
-            )
-    except (OSError, KeyError, ValueError, TypeError):
-        return None
-    return payload, entry

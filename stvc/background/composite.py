@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import zstandard
 
 from stvc.codec.place import Place, Settings, tiles_of
 from stvc.codec.spectral import Klt
@@ -33,6 +34,17 @@ dates of a Belgian village it saves 1 %, with 30 dates of Romanian crops it cost
 MAX_OBSERVATIONS = 48
 """Frames that enter the composite at most, spread over the whole period."""
 _HEAD = struct.Struct("<I")
+_HEAD_LIMIT = 1 << 26
+_MALFORMED = (
+    struct.error,
+    zstandard.ZstdError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ def encode_background(
     """Code composites of all groups to the self-contained form."""
     parts: list[bytes] = []
     for grid, klt, image, unseen in zip(grids, klts, pixels, never, strict=True):
-        place = _lone_place(grid, klt, step_index)
+        place = _lone_place(grid, klt, step_index, model)
         for tile in tiles_of(grid):
             context = place.context(0, tile, unseen, unseen, day * 86400)
             cut = pad_to_blocks(image[:, tile.rows, tile.columns])
@@ -112,10 +124,75 @@ def encode_background(
         sort_keys=True,
     ).encode()
     unseen_bits = b"".join(_pack_bits(u) for u in never)
-    import zstandard
-
     packed = zstandard.compress(head + b"\0" + unseen_bits, 19)
     return _HEAD.pack(len(packed)) + packed + b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a coded background says about itself before its pixels."""
+
+    step_index: int
+    """Quantization step."""
+    day: int
+    """First day of its period, days since 1970."""
+    klts: tuple[Klt, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    """Per group (C, H, W)."""
+    gsd: tuple[float, ...]
+    """Per group, in CRS units."""
+    sizes: tuple[int, ...]
+    """Bytes of each tile's payload."""
+    start: int
+    """First byte of the first one."""
+    unseen: bytes
+    """Packed flags per group: pixels that were never clear."""
+
+
+def head_of(payload: bytes) -> Head:
+    """Read the head of the self-contained form.
+
+    Raises
+    ------
+    CorruptError
+        If it is damaged.
+    """
+    try:
+        (size,) = _HEAD.unpack_from(payload)
+        block = payload[4 : 4 + size]
+        if zstandard.frame_content_size(block) > _HEAD_LIMIT:
+            raise CorruptError(
+                "background: its head declares an absurd size; the archive is damaged"
+            )
+        plain = zstandard.decompress(block, max_output_size=_HEAD_LIMIT)
+        text, _, bits = plain.partition(b"\0")
+        head = json.loads(text)
+        klts = tuple(Klt.from_header(k) for k in head["klts"])
+        shapes = tuple(_shape(s) for s in head["shapes"])
+        for klt, shape in zip(klts, shapes, strict=True):
+            check_klt(klt, shape[0])
+        step, day, sizes = int(head["step"]), int(head["day"]), [int(s) for s in head["sizes"]]
+        gsd = tuple(float(g) for g in head["gsd"])
+    except _MALFORMED as error:
+        shown = " ".join(str(error).split())[:200]
+        raise CorruptError(
+            f"background: its head cannot be read ({shown}); the archive is damaged"
+        ) from None
+    end = 4 + size + sum(sizes)
+    plausible = 0 <= step <= 1 << 12 and abs(day) < 1 << 22 and min(sizes, default=0) >= 0
+    if not plausible or end != len(payload):
+        raise CorruptError(
+            f"background: step {step}, day {day}, {len(payload)} bytes for {end}; "
+            "the archive is damaged"
+        )
+    return Head(step, day, klts, shapes, gsd, tuple(sizes), 4 + size, bits)
+
+
+def _shape(entry: Any) -> tuple[int, int, int]:
+    c, h, w = (int(n) for n in entry)
+    if min(c, h, w) < 1 or c * h * w > 1 << 31:
+        raise ValueError(f"a group of {c} x {h} x {w} samples")
+    return c, h, w
 
 
 def decode_background(
@@ -128,50 +205,50 @@ def decode_background(
     CorruptError
         If it does not fit the groups, or is damaged.
     """
-    import zstandard
-
-    try:
-        (size,) = _HEAD.unpack_from(payload)
-        limit = 1 << 26
-        block = payload[4 : 4 + size]
-        if zstandard.frame_content_size(block) > limit:
-            raise CorruptError(
-                "background: its head declares an absurd size; the archive is damaged"
-            )
-        text, _, bits = zstandard.decompress(block, max_output_size=limit).partition(b"\0")
-        head = json.loads(text)
-        klts = tuple(Klt.from_header(k) for k in head["klts"])
-        step, day, sizes = int(head["step"]), int(head["day"]), [int(s) for s in head["sizes"]]
-        shapes = [tuple(s) for s in head["shapes"]]
-    except (struct.error, zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+    head = head_of(payload)
+    if head.shapes != tuple(g.shape for g in grids):
         raise CorruptError(
-            f"background: its head cannot be read ({error}); the archive is damaged"
-        ) from None
-    if shapes != [g.shape for g in grids]:
-        raise CorruptError(
-            f"background: made for {shapes}, the archive has {[g.shape for g in grids]}"
+            f"background: made for {list(head.shapes)[:4]}, the archive has "
+            f"{[g.shape for g in grids][:4]}"
         )
-    if len(sizes) != sum(len(tiles_of(g)) for g in grids):
+    if len(head.sizes) != sum(len(tiles_of(g)) for g in grids):
         raise CorruptError("background: its tiles do not cover the place; the archive is damaged")
-    position, k, images = 4 + size, 0, []
-    for grid, klt in zip(grids, klts, strict=True):
+    position, k, images, bits = head.start, 0, [], head.unseen
+    for grid, klt in zip(grids, head.klts, strict=True):
         c, h, w = grid.shape
         unseen, bits = _unpack_bits(bits, (h, w))
-        place = _lone_place(grid, klt, step)
+        place = _lone_place(grid, klt, head.step_index, model)
         image = np.zeros((c, h, w), np.uint16)
         for tile in tiles_of(grid):
-            part = payload[position : position + sizes[k]]
-            position, k = position + sizes[k], k + 1
-            context: UnitContext = place.context(0, tile, unseen, unseen, day * 86400)
+            part = payload[position : position + head.sizes[k]]
+            position, k = position + head.sizes[k], k + 1
+            context: UnitContext = place.context(0, tile, unseen, unseen, head.day * 86400)
             decoded, _ = decode_unit(part, context, place.state(0, tile, None), model)
             image[:, tile.rows, tile.columns] = decoded[:, : tile.size[0], : tile.size[1]]
         images.append(image)
-    return Background(klts, tuple(images), payload)
+    return Background(head.klts, tuple(images), payload)
 
 
-def _lone_place(grid: GroupGrid, klt: Klt, step_index: int) -> Place:
+def check_klt(klt: Klt, bands: int) -> None:
+    """Refuse a spectral transform that no encoder fits.
+
+    Raises
+    ------
+    ValueError
+    """
+    if klt.mean.shape != (bands,) or klt.spread.shape != (bands,):
+        raise ValueError(f"{klt.mean.size} means and {klt.spread.size} spreads for {bands} bands")
+    if not 0 <= int(klt.mean.min()) <= int(klt.mean.max()) <= 65535:
+        raise ValueError(f"a spectral mean of {klt.mean.min()} to {klt.mean.max()} DN")
+    # Rows have unit length: longer ones would leave the range that the transforms compute in.
+    norms = np.sqrt((klt.matrix.astype(np.float64) ** 2).sum(1)) / (1 << 14)
+    if norms.max() > 1.01:
+        raise ValueError(f"a spectral transform of gain {norms.max():.3g}")
+
+
+def _lone_place(grid: GroupGrid, klt: Klt, step_index: int, model: EntropyModel) -> Place:
     nowhere = MaskGrid("none", "", np.zeros(0), np.zeros(0))
-    return Place((grid,), nowhere, (klt,), Settings(step_index))
+    return Place((grid,), nowhere, (klt,), Settings(step_index), model.generation)
 
 
 def _pack_bits(flags: Bool) -> bytes:

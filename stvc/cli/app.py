@@ -13,8 +13,27 @@ from typing import Annotated, NoReturn
 import typer
 
 from stvc import console
-from stvc.cli import flags
-from stvc.cli.options import QualityFlags, read_bands, read_date, read_period, refuse_stdout
+from stvc.cli import (
+    background_command,
+    bundle_command,
+    compare_command,
+    config_command,
+    export_command,
+    flags,
+    monitor_command,
+    quicklook_command,
+    report_command,
+    source_flags,
+    stac_command,
+)
+from stvc.cli.options import (
+    QualityFlags,
+    given_options,
+    read_bands,
+    read_date,
+    read_period,
+    refuse_stdout,
+)
 from stvc.errors import StvcError
 from stvc.exit_codes import ExitCode
 
@@ -57,9 +76,11 @@ def _root(
 
 @app.command()
 def encode(
-    aoi: flags.Aoi,
+    aoi: flags.OptionalAoi = None,
     output: flags.Output = None,
-    source: Annotated[str, typer.Option(help="Where frames come from.")] = "sample",
+    source: Annotated[
+        str, typer.Option(help="Where frames come from: sample, sentinelhub, stac or files.")
+    ] = "sample",
     start: flags.Start = None,
     end: flags.End = None,
     bands: flags.Bands = None,
@@ -69,8 +90,29 @@ def encode(
     lossless: flags.Lossless = False,
     clouds: flags.CloudsFlag = None,
     reference: flags.ReferenceFlag = None,
+    external_background: flags.ExternalBackground = False,
     cache_dir: flags.CacheDir = None,
     overwrite: flags.Overwrite = False,
+    dry_run: flags.DryRun = False,
+    sh_profile: flags.ServiceProfile = None,
+    max_requests: flags.MaxRequests = None,
+    max_pu: flags.MaxPu = None,
+    stac_url: source_flags.StacUrl = None,
+    collection: source_flags.Collection = None,
+    assets: source_flags.Assets = None,
+    crs: source_flags.TileCrs = None,
+    path: source_flags.Paths = None,
+    band_names: source_flags.BandNames = None,
+    dn_offset: source_flags.DnOffset = None,
+    dates_from: source_flags.DatesFromFlag = None,
+    on_frame_error: source_flags.OnFrameErrorFlag = None,
+    accept_offset: source_flags.AcceptOffset = False,
+    mask: source_flags.Mask = None,
+    mask_classes: source_flags.MaskClasses = None,
+    mask_threshold: source_flags.MaskThreshold = None,
+    mask_dilate: source_flags.MaskDilate = None,
+    mask_file: source_flags.MaskFile = None,
+    mask_weights: source_flags.MaskWeights = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = 0,
@@ -84,6 +126,10 @@ def encode(
       stvc encode --aoi field.geojson
       stvc encode --aoi field.geojson -o out/field.stvc --end 2019-12-31 --psnr 45
       stvc encode --aoi field.geojson -o out/field.stvc    (appends from 2020 on)
+      stvc encode --aoi field.geojson --source sentinelhub --start 2024-04-01 --dry-run
+      stvc encode --aoi field.geojson --source stac --stac-url URL --mask-dilate 60
+      stvc encode --source files --path 'tiles/*.tif' -o tiles.stvc
+      stvc encode --source files --path products/ --aoi field.geojson    (SAFE folders)
       jq .features[0] fields.geojson | stvc encode --aoi - -o first.stvc --json
     """
     refuse_stdout(output)
@@ -95,7 +141,7 @@ def encode(
     return work.encode(
         work.EncodeRequest(
             aoi=aoi,
-            out=output or work.default_output(aoi),
+            out=output or work.default_output(aoi, path),
             source=source,
             start=first,
             end=last,
@@ -109,6 +155,31 @@ def encode(
                 reference=reference and reference.value,
             ),
             cache_dir=cache_dir,
+            external_background=external_background,
+            source_options=given_options(
+                profile=sh_profile,
+                max_requests=max_requests,
+                max_pu=max_pu,
+                stac_url=stac_url,
+                collection=collection,
+                assets=assets,
+                crs=crs,
+                path=path or None,
+                band_names=band_names,
+                dn_offset=dn_offset,
+                dates_from=dates_from and dates_from.value,
+                on_frame_error=on_frame_error and on_frame_error.value,
+            ),
+            mask_options=given_options(
+                method=mask and mask.value,
+                classes=mask_classes,
+                threshold=mask_threshold,
+                dilate=mask_dilate,
+                file=mask_file,
+                weights=mask_weights,
+            ),
+            accept_offset=accept_offset,
+            dry_run=dry_run,
             overwrite=overwrite,
             as_json=as_json,
             quiet=quiet,
@@ -125,7 +196,16 @@ def decode(
     start: flags.Start = None,
     end: flags.End = None,
     bands: flags.Bands = None,
+    fill: Annotated[
+        bool,
+        typer.Option(
+            "--fill",
+            metavar="",
+            help="Cloud-free: predictions under clouds, marked by a variable, filled.",
+        ),
+    ] = False,
     on_error: flags.OnErrorFlag = flags.OnError.stop,
+    cache_dir: flags.CacheDir = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = 0,
@@ -137,6 +217,7 @@ def decode(
     \b
     Examples:
       stvc decode field.stvc -o field.nc
+      stvc decode field.stvc -o cloudfree.nc --fill
       stvc decode field.stvc -o tiles/ --start 2020-05-01 --end 2020-09-30
       stvc decode field.stvc -o june.tif --date 2020-06-05 --bands B02,B03,B04
     """
@@ -155,7 +236,9 @@ def decode(
             start=first,
             end=last,
             bands=read_bands(bands),
+            fill=fill,
             on_error=on_error.value,
+            cache_dir=cache_dir,
             as_json=as_json,
             quiet=quiet,
         )
@@ -194,6 +277,7 @@ def info(
 @app.command()
 def verify(
     archive: flags.Archive,
+    cache_dir: flags.CacheDir = None,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = 0,
@@ -210,7 +294,18 @@ def verify(
 
     from stvc.cli import info as work
 
-    return work.verify(archive, as_json=as_json, quiet=quiet)
+    return work.verify(archive, cache_dir=cache_dir, as_json=as_json, quiet=quiet)
+
+
+background_command.register(app)
+bundle_command.register(app)
+config_command.register(app)
+monitor_command.register(app)
+export_command.register(app)
+stac_command.register(app)
+quicklook_command.register(app)
+report_command.register(app)
+compare_command.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:

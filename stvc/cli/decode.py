@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stvc.cli.options import ExportFormat, require_file
-from stvc.console import byte_size, emit_json, note
+from stvc.console import byte_size, emit_json, note, progress_bar
 from stvc.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ class DecodeRequest:
     """Last day, inclusive."""
     bands: list[str] | None
     """Band names; None: all."""
+    fill: bool
+    """Put the codec's prediction under clouds, and mark it."""
     on_error: str
     """``raise`` stops at the first damaged unit, ``skip`` decodes the rest."""
+    cache_dir: Path | None
+    """Where an external background is looked up; None: the user's cache directory."""
     as_json: bool
     """Print a JSON object instead of a sentence."""
     quiet: bool
@@ -72,7 +76,9 @@ def decode(request: DecodeRequest) -> ExitCode:
 
     import stvc.api as api
 
-    with api.open(request.archive, on_error=request.on_error) as archive:
+    with api.open(
+        request.archive, on_error=request.on_error, cache_dir=request.cache_dir
+    ) as archive:
         return _export(request, form, archive)
 
 
@@ -95,7 +101,13 @@ def _export(request: DecodeRequest, form: ExportFormat, archive: Archive) -> Exi
     if form is ExportFormat.geotiff:
         _check_single_file(request, len(times), info["groups"])
     whole = len(times) == len(info["dates"])
-    decoded = archive.to_xarray(time=None if whole else times, bands=request.bands)
+    with progress_bar(quiet=request.quiet) as progress:
+        decoded = archive.to_xarray(
+            time=None if whole else times,
+            bands=request.bands,
+            fill=True if request.fill else None,
+            progress=progress,
+        )
     if form is ExportFormat.netcdf:
         files = [write_netcdf(decoded, request.out, info)]
     else:

@@ -19,6 +19,7 @@ from stvc.exit_codes import ExitCode
 if TYPE_CHECKING:
     import xarray as xr
 
+    from stvc.aoi import Aoi
     from stvc.api import EncodeReport
 
 _log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ _log = logging.getLogger(__name__)
 class EncodeRequest:
     """Everything that ``stvc encode`` was asked for."""
 
-    aoi: str
-    """Path of a GeoJSON file, or ``-`` for standard input."""
+    aoi: str | None
+    """Path of a GeoJSON file, or ``-`` for standard input; None: all that the source covers."""
     out: Path
     """The archive to write or to append to."""
     source: str
@@ -44,6 +45,16 @@ class EncodeRequest:
     """What was said about quality, clouds and references."""
     cache_dir: Path | None
     """Where backgrounds are kept; None: the user's cache directory."""
+    external_background: bool
+    """Keep the background in the cache, and only its hash in the archive."""
+    source_options: dict[str, Any]
+    """What the source's class is given."""
+    mask_options: dict[str, Any]
+    """What `stvc.masks.choice.MaskChoice` is given."""
+    accept_offset: bool
+    """Append frames whose DN lie an offset beside the archive's."""
+    dry_run: bool
+    """Only tell what would be fetched."""
     overwrite: bool
     """Start anew even if the archive exists."""
     as_json: bool
@@ -52,14 +63,23 @@ class EncodeRequest:
     """Print errors only (and the JSON object, if asked for)."""
 
 
-def default_output(aoi: str) -> Path:
+def default_output(aoi: str | None, paths: Sequence[str] | None = None) -> Path:
     """Return ``FIELD.stvc`` in the working directory for ``some/where/FIELD.geojson``.
+
+    Without an area, the name is that of the first of `paths`.
 
     Raises
     ------
     typer.BadParameter
         If the area of interest comes from standard input, which has no name.
     """
+    if aoi is None:
+        first = Path(paths[0]) if paths else Path()
+        if not first.stem or any(sign in first.name for sign in "*?["):
+            raise typer.BadParameter(
+                "is needed when there is no --aoi to name the archive after", param_hint="--output"
+            )
+        return Path(first.stem + ".stvc")
     if aoi == "-":
         raise typer.BadParameter(
             "is needed when the area of interest comes from standard input",
@@ -86,6 +106,13 @@ def encode(request: EncodeRequest) -> ExitCode:
     import numpy as np
 
     request.flags.check()
+    if request.external_background and (
+        request.flags.lossless or request.flags.reference in ("none", "recent")
+    ):
+        raise typer.BadParameter(
+            "excludes --lossless and --reference none or recent, which use no background",
+            param_hint="--external-background",
+        )
     if not request.out.parent.is_dir():
         raise typer.BadParameter(
             f"there is no directory {request.out.parent}", param_hint="--output"
@@ -97,29 +124,58 @@ def encode(request: EncodeRequest) -> ExitCode:
     settled = _settled(request) if request.out.exists() and not request.overwrite else None
 
     from stvc.aoi import read_aoi
-    from stvc.source import get_source
+    from stvc.cli.masking import check_rule, mask_option
+    from stvc.masks.choice import MaskChoice, choose_mask
+    from stvc.source import get_source, names, needs_area
 
-    source = get_source(request.source)
-    aoi = read_aoi(request.aoi)
+    if request.aoi is None and request.source in names() and needs_area(request.source):
+        raise typer.BadParameter(
+            f"is needed: source {request.source} has no extent of its own", param_hint="--aoi"
+        )
+    choice = MaskChoice(**request.mask_options)
+    kind = None if settled is None else settled.mask
+    if kind is not None:
+        check_rule(kind, choice, request.out)
+    options = request.source_options | mask_option(request.source, choice, kind)
+    source = get_source(request.source, **options)
+    aoi = None if request.aoi is None else read_aoi(request.aoi)
     bands = request.bands if settled is None else settled.bands
     exclude = () if settled is None else tuple(np.array(settled.times, "datetime64[s]"))
-    _log.info("asking %s for %s, %s to %s", source.name, aoi.name, request.start, request.end)
+    _log.info("asking %s for %s, %s to %s", source.name, request.aoi, request.start, request.end)
+    if request.dry_run:
+        from stvc.cli.dry_run import show_plan
+
+        return show_plan(source, aoi or _whole(source), request, bands, exclude)
     frames = _fetch(source, aoi, request, bands, exclude)
+    if not request.quiet and hasattr(source, "usage"):
+        used = source.usage()
+        note(
+            f"source {source.name}: {used['requests']:.0f} requests, "
+            f"{used['pu_spent']:.3g} processing units"
+        )
     if settled is not None and (frames is None or frames.sizes["time"] == 0):
         return _unchanged(request, settled)
     if frames is None:
         raise RuntimeError("a source returned nothing for a new archive without saying why")
+    frames = choose_mask(frames, choice)
 
     import stvc.api as api
     from stvc.background.cache import default_cache_dir
 
     with progress_bar(quiet=request.quiet) as progress:
         if settled is not None:
-            report = api.append(frames, request.out, progress=progress)
+            report = api.append(
+                frames,
+                request.out,
+                cache_dir=request.cache_dir,
+                accept_offset=request.accept_offset,
+                progress=progress,
+            )
         else:
             report = api.encode(
                 frames,
                 request.out,
+                external_background=request.external_background,
                 cache_dir=request.cache_dir or default_cache_dir(),
                 # Not True: an archive that another process made meanwhile must survive.
                 overwrite=request.overwrite,
@@ -139,15 +195,19 @@ class _Settled:
     bands: list[str]
     times: list[str]
     size: int
+    mask: str
 
 
 def _settled(request: EncodeRequest) -> _Settled:
     import stvc.api as api
+    from stvc.cli.masking import archive_kind
 
     with api.open(request.out) as archive:
         info = archive.info()
     settings = effective_settings(info, api.DEFAULT_QUALITY)
     wrong = request.flags.conflicts(settings)
+    if request.external_background and not (info["background"] or {}).get("external"):
+        wrong.append("--external-background")
     bands = [band for group in info["groups"] for band in group["bands"]]
     if request.bands is not None and _tidy(request.bands) != _tidy(bands):
         wrong.append(f"--bands {','.join(request.bands)}")
@@ -158,7 +218,20 @@ def _settled(request: EncodeRequest) -> _Settled:
             "leave it out, or start anew with --overwrite",
             param_hint=str(request.out),
         )
-    return _Settled(bands, [frame["time"] for frame in info["dates"]], int(info["bytes"]))
+    times = [frame["time"] for frame in info["dates"]]
+    return _Settled(bands, times, int(info["bytes"]), archive_kind(info))
+
+
+def _whole(source: Any) -> Aoi:
+    """Make an area of all that a source covers."""
+    from stvc.aoi import Aoi
+
+    ground = source.ground()
+    if ground is None:
+        raise typer.BadParameter(
+            "is needed: the files have no CRS that would tell their extent", param_hint="--aoi"
+        )
+    return Aoi(ground, source.name)
 
 
 def _tidy(bands: list[str]) -> list[str]:
@@ -180,7 +253,7 @@ def _fetch(
         return None
     if frames.sizes["time"] == 0 and len(exclude) == 0:
         raise NoDataError(
-            f"source {source.name} has no frame of {aoi.name} "
+            f"source {source.name} has no frame of {aoi.name if aoi else 'its ground'} "
             f"from {request.start or 'its beginning'} to {request.end or 'its end'}; "
             "choose another --start or --end"
         )

@@ -64,6 +64,13 @@ Aoi = Annotated[
         metavar="GEOJSON", help="Area of interest: a GeoJSON file in WGS84, or - for stdin."
     ),
 ]
+OptionalAoi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GEOJSON",
+        help="Area of interest: a GeoJSON file in WGS84, or - for stdin; files need none.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -119,9 +126,52 @@ CacheDir = Annotated[
         help="Where backgrounds of places are kept for later archives; default: the user's cache.",
     ),
 ]
+ExternalBackground = Annotated[
+    bool,
+    typer.Option(
+        "--external-background",
+        metavar="",
+        help="Keep the background in the cache, only its hash in the archive (see stvc bundle).",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", metavar="", help="Start anew if the archive exists."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        metavar="",
+        help="Only tell which dates would be fetched, their pixels, size and cost; write nothing.",
+    ),
+]
+ServiceProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--sh-profile",
+        metavar="NAME",
+        help="Sentinel Hub profile (see stvc config).",
+        rich_help_panel="Source sentinelhub",
+    ),
+]
+MaxRequests = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Stop before more requests than this.",
+        rich_help_panel="Source sentinelhub",
+    ),
+]
+MaxPu = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PU",
+        min=0,
+        help="Stop before more processing units than this are spent.",
+        rich_help_panel="Source sentinelhub",
+    ),
 ]
 Form = Annotated[
     ExportFormat | None, typer.Option("--format", help="Default: told by the output's name.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stvc.cli.options import as_flags, effective_settings, require_file
-from stvc.console import byte_size, day, emit_json, error, measured
+from stvc.console import byte_size, day, emit_json, error, measured, printable
 from stvc.exit_codes import ExitCode
 
 
@@ -43,6 +43,8 @@ def info(path: Path, *, as_json: bool, dates: bool) -> ExitCode:
         print()
         for cells in [_DATE_COLUMNS, *_date_rows(facts)]:
             print("  ".join(f"{cell:>12}" for cell in cells).rstrip())
+        for line in superseded_lines(facts):
+            print(line)
     return ExitCode.OK
 
 
@@ -97,7 +99,8 @@ def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("background", _background(facts["background"])),
         ("format", f"{facts['format_version']}, model {facts['model']}"),
     ]
-    return rows + [("warning", str(text)) for text in facts["warnings"]]
+    rows += [("warning", str(text)) for text in facts["warnings"]]
+    return [(name, printable(value)) for name, value in rows]
 
 
 _SHOWN_ERRORS = 10
@@ -117,6 +120,20 @@ def _date_rows(facts: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def superseded_lines(facts: dict[str, Any]) -> list[str]:
+    """Name the frames that newer products replace: kept in the archive, hidden from its views."""
+
+    def named(frame: dict[str, Any]) -> str:
+        known = [frame.get(key) for key in ("product_id", "product_ids", "baseline")]
+        return " ".join([day(frame["time"]), *(str(text) for text in known if text)])
+
+    return [
+        f"superseded: {named(frame)} ({byte_size(frame['bytes'])}) by "
+        f"{named(frame['superseded_by'])}"
+        for frame in facts.get("superseded", ())
+    ]
+
+
 def _mask(mask: dict[str, Any]) -> str:
     if mask["kind"] == "none":
         return "none: every pixel counts as clear"
@@ -126,8 +143,12 @@ def _mask(mask: dict[str, Any]) -> str:
 def _background(background: dict[str, Any] | None) -> str:
     if not background:
         return "none"
+    if background["external"]:
+        return f"external, sha256 {background['sha256'][:12]}: decodes with the cache that has it"
     told = []
     for name, value in background.items():
+        if name == "external":
+            continue
         text = str(value)
         # Content hashes identify by their first digits; the JSON has them whole.
         told.append(f"{name} {text[:12] if len(text) >= 40 else text}")
@@ -166,9 +187,11 @@ def _print_table(facts: dict[str, Any], rows: list[tuple[str, str]], *, dates: b
     for cells in _date_rows(facts):
         frames.add_row(*cells)
     console.print(frames)
+    for line in superseded_lines(facts):
+        console.print(Text(line, style="yellow"))
 
 
-def verify(path: Path, *, as_json: bool, quiet: bool) -> ExitCode:
+def verify(path: Path, *, cache_dir: Path | None, as_json: bool, quiet: bool) -> ExitCode:
     """Check every checksum, then decode everything.
 
     Returns
@@ -182,7 +205,7 @@ def verify(path: Path, *, as_json: bool, quiet: bool) -> ExitCode:
     from stvc.errors import BitstreamError
 
     try:
-        with api.open(path) as archive:
+        with api.open(path, cache_dir=cache_dir) as archive:
             report = archive.verify()
     except BitstreamError as damage:
         # What cannot even be opened is a finding for verify, not a failure of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -57,6 +58,35 @@ def read_bands(text: str | None) -> list[str] | None:
     if twice:
         raise typer.BadParameter(f"names {', '.join(twice)} twice", param_hint="--bands")
     return names
+
+
+def given_options(**options: Any) -> dict[str, Any]:
+    """Keep the options that were given, for a class that knows its own defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+_SPANS = {"d": 1, "w": 7, "m": 30, "y": 365}
+_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def read_span(text: str, flag: str) -> int:
+    """Read a span of time, such as ``90d``, ``12w``, ``6m`` or ``2y``; returns days."""
+    number, unit = text[:-1].strip(), text[-1:].lower()
+    if not number.isascii() or not number.isdigit() or len(number) > 6 or unit not in _SPANS:
+        raise typer.BadParameter(
+            f"{text!r} is no span of time; write it as 90d, 12w, 6m or 2y", param_hint=flag
+        )
+    return int(number) * _SPANS[unit]
+
+
+def read_bytes(text: str, flag: str) -> int:
+    """Read a size, such as ``2GB``, ``500MB`` or ``0``; returns bytes."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]?)B?", text.strip().upper(), re.ASCII)
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r} is no size; write it as 2GB or 500MB", param_hint=flag
+        )
+    return round(float(found[1]) * _SIZES[found[2]])
 
 
 def require_file(path: Path) -> None:

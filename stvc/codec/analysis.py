@@ -6,19 +6,14 @@ quality can be aimed at without running the network. `synthesize` is the decoder
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.fill import fill_hidden
-from stvc.codec.prediction import (
-    PROFILES,
-    WEIGHT_BITS,
-    ReferenceCoefficients,
-    predict,
-    reference_coefficients,
-)
+from stvc.codec.prediction import ReferenceCoefficients, predict, reference_coefficients
+from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.quantize import (
     CENTROID_UNITS,
     SKIPPED,
@@ -43,6 +38,9 @@ _SHIFT_GAIN = 0.98
 # ^ a shift must save 2 % of the proxy cost: interpolation also blurs the state it leaves behind
 
 
+_NOTHING = np.zeros((0, 0, 0), np.uint16)
+
+
 @dataclass(frozen=True)
 class UnitPlan:
     """The choices that a unit's header carries."""
@@ -52,7 +50,7 @@ class UnitPlan:
     shift: tuple[int, int]
     """Registration of the references, 1/8 pixel."""
     profiles: npt.NDArray[np.int64]
-    """(C,) rows of `prediction.PROFILES`."""
+    """(C,) rows of `profiles.profiles_of`."""
     offsets: npt.NDArray[np.int64]
     """(C,) DC offsets in base steps."""
     shrink: tuple[int, int]
@@ -71,6 +69,8 @@ class UnitAnalysis:
     """(h, w)."""
     importance: npt.NDArray[np.uint8]
     """(h, w)."""
+    residual: npt.NDArray[np.float64]
+    """(C, h, w, 64) what was quantized, units of 2**-4 DN."""
     symbols: I32
     """(C, h, w, 64)."""
     decoded: npt.NDArray[np.uint16]
@@ -135,7 +135,8 @@ def _as_predicted(
     nothing = np.zeros_like(predicted)
     shown = np.zeros((importance.shape[0] * BLOCK, importance.shape[1] * BLOCK), bool)
     decoded = synthesize(predicted, nothing, steps, plan.shrink, klt, shown)
-    return UnitAnalysis(plan, refs, predicted, steps, importance, nothing, decoded)
+    still = np.zeros(predicted.shape)
+    return UnitAnalysis(plan, refs, predicted, steps, importance, still, nothing, decoded)
 
 
 def _probes(importance: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
@@ -156,19 +157,21 @@ def _choose_prediction(
         return np.asarray(x.reshape(c, -1, 64)[:, probes], np.float32)
 
     mean = probe(refs.mean)
-    wanted, recent, background = (
-        probe(target) - mean,
-        probe(refs.recent) - mean,
-        probe(refs.background) - mean,
-    )
+    wanted = probe(target) - mean
+    references = [
+        probe(plane) - mean for plane in (refs.recent, refs.background, refs.second, refs.average)
+    ]
     profiles = np.zeros(c, np.int64)
     offsets = np.zeros(c, np.int64)
     total = 0.0
-    weights = PROFILES.astype(np.float32) / (1 << WEIGHT_BITS)
+    weights = profiles_of(refs.generation).astype(np.float32) / (1 << WEIGHT_BITS)
     blank = not bool((refs.recent_age >= 0).any()) and not refs.has_background
     rows = weights[:1] if blank else weights
     for k in range(c):
-        residual = wanted[k] - rows[:, 0, None] * recent[k] - rows[:, 1, None] * background[k]
+        residual = np.repeat(wanted[k][None], len(rows), 0)
+        for reference, weight in zip(references, rows.swapaxes(0, 1), strict=True):
+            used = weight.any(1)
+            residual[used] -= weight[used, None] * reference[k]
         lift = np.rint(np.median(residual[..., 0], axis=1) / step)
         lift = np.clip(np.where(np.abs(lift) < 2, 0, lift), -MAX_OFFSET, MAX_OFFSET)
         residual[..., 0] -= (lift * step)[:, None]
@@ -261,11 +264,34 @@ def analyze(
         residual[:, partly] = forward_blocks(filled)
     residual[:, ~coded] = 0
     symbols = quantize(residual, steps[None, :, :, None], dead_zone)
-    shrink = _centroids(residual, symbols, np.broadcast_to(steps[None, :, :, None], symbols.shape))
-    plan = UnitPlan(step_index, shift, profiles, offsets, shrink)
+    unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
+    return with_levels(unit, symbols, klt, hidden, coarse=coarse)
+
+
+def with_levels(
+    unit: UnitAnalysis,
+    symbols: I32,
+    klt: Klt,
+    hidden: npt.NDArray[np.bool_],
+    *,
+    coarse: bool = False,
+) -> UnitAnalysis:
+    """Give a unit other levels: its reconstruction points and pixels follow.
+
+    Parameters
+    ----------
+    unit : UnitAnalysis
+    symbols : array, (C, h, w, 64) int32
+    klt : Klt
+    hidden : array, (H, W) bool
+    coarse : bool
+        As for `analyze`.
+    """
+    steps = np.broadcast_to(unit.steps[None, :, :, None], symbols.shape)
+    plan = replace(unit.plan, shrink=_centroids(unit.residual, symbols, steps))
     concealed = np.zeros_like(hidden) if coarse else hidden
-    decoded = synthesize(predicted, symbols, steps, shrink, klt, concealed)
-    return UnitAnalysis(plan, refs, predicted, steps, importance, symbols, decoded)
+    decoded = synthesize(unit.predicted, symbols, unit.steps, plan.shrink, klt, concealed)
+    return replace(unit, plan=plan, symbols=symbols, decoded=decoded)
 
 
 def forward_blocks(blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.archive import Kind, UnitKey
-from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats
+from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, links_of
 from stvc.codec.mask_coder import decode_mask
-from stvc.codec.place import Place, Tile, tiles_of
-from stvc.codec.references import ReferenceState
+from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, tiles_of
+from stvc.codec.references import ReferenceState, linked_state
+from stvc.codec.structure import GROUP, Link, walk_to
 from stvc.codec.unit import UnitContext, decode_unit
 from stvc.errors import CorruptError
 from stvc.types import U8
@@ -51,38 +52,83 @@ class FrameDecoder:
     place : Place
     backgrounds : tuple of array, optional
         Per group (C, H, W) decoded historical background.
+    links : sequence of Link
+        Of all frames of the archive, those to be encoded included.
+    walk : sequence of int, optional
+        Ascending indices of the frames that will be started: what no later one links to is
+        forgotten. Without it, every state is kept.
     """
 
-    def __init__(self, place: Place, backgrounds: tuple[U16, ...] | None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        backgrounds: tuple[U16, ...] | None,
+        links: Sequence[Link] = (),
+        walk: Sequence[int] | None = None,
+    ) -> None:
         self.place = place
-        self.previous_classes: U8 | None = None
+        self.links = links
         self._backgrounds = backgrounds
-        self._states: dict[tuple[int, int], ReferenceState] = {}
+        self._frame = self._day = -1
+        self._states: dict[int, dict[tuple[int, int], ReferenceState]] = {}
+        self._classes: dict[int, U8] = {}
+        self._last_use: dict[int, int] | None = None
+        self._previous = -1
+        if walk is not None:
+            self._last_use = {k: frame for frame in walk for k in links[frame]}
+
+    @property
+    def link(self) -> Link:
+        """Frames that the started one is predicted from."""
+        return self.links[self._frame]
+
+    @property
+    def previous_classes(self) -> U8 | None:
+        """Mask classes that the started frame's are predicted from."""
+        return next((self._classes[k] for k in self.link if k >= 0), None)
+
+    def start_frame(self, frame: int, time: int) -> None:
+        """Turn to a frame; those that it links to must have been walked.
+
+        Parameters
+        ----------
+        frame : int
+        time : int
+            Seconds since 1970.
+        """
+        self._frame, self._day = frame, time // SECONDS_PER_DAY
+        self._states[frame] = {}
 
     def state(self, group: int, tile: Tile) -> ReferenceState:
-        """References of a tile."""
+        """References of a tile of the started frame; advance them with what is decoded."""
         key = (group, tile.index)
-        if key not in self._states:
+        mine = self._states[self._frame]
+        if key not in mine:
             background = None if self._backgrounds is None else self._backgrounds[group]
-            self._states[key] = self.place.state(group, tile, background)
-        return self._states[key]
-
-    def start_frame(self, frame: int) -> None:
-        """Forget the recent state at random-access points."""
-        if frame % self.place.settings.key_interval == 0:
-            self.previous_classes = None
-            for state in self._states.values():
-                state.reset()
+            fresh = self.place.state(group, tile, background)
+            before, after = (
+                None if k < 0 else self._states[k].get(key) or fresh for k in self.link
+            )
+            mine[key] = linked_state(fresh, before, after, self._day)
+        return mine[key]
 
     def end_frame(self, classes: U8) -> None:
-        """Keep the classes for the next mask."""
-        self.previous_classes = classes
+        """Keep the frame's classes, forget frames that nobody will link to."""
+        self._classes[self._frame] = classes
+        if self._last_use is not None:
+            done = {*self.link, self._previous} - {-1, self._frame}
+            for k in done:
+                if self._last_use.get(k, -1) <= self._frame:
+                    self._states.pop(k, None)
+                    self._classes.pop(k, None)
+            self._previous = self._frame
+            # ^ the state of the latest frame stays, for those who ask what is known by now
 
     def nodata_under_classes(self, classes: U8) -> tuple[Bool, ...] | None:
         """Nodata pixels per group if mask class 0 alone tells them; None if there is no SCL."""
         from stvc.masks import hidden_on_grid
 
-        if self.place.mask.kind != "SCL":
+        if self.place.mask.variable != "SCL":
             return None
         none = (classes == 0)[None]
         return tuple(hidden_on_grid(none, self.place.mask, grid)[0] for grid in self.place.grids)
@@ -98,11 +144,6 @@ class FrameDecoder:
         return shown
 
 
-def chain_start(frame: int, place: Place) -> int:
-    """First frame to decode in order to decode ``frame``."""
-    return frame - frame % place.settings.key_interval
-
-
 def decode_frames(
     reader: ArchiveReader,
     place: Place,
@@ -113,8 +154,9 @@ def decode_frames(
     *,
     on_damage: Damage | None = None,
     decoder: FrameDecoder | None = None,
+    ahead: Callable[[list[int]], None] | None = None,
 ) -> Iterator[DecodedFrame]:
-    """Decode frames in ascending order, following each chain back to its random-access point.
+    """Decode frames in ascending order, each after those that it is predicted from.
 
     Parameters
     ----------
@@ -130,55 +172,54 @@ def decode_frames(
         Gets the description of every damaged unit, which then decodes to nodata; without it
         damage raises.
     decoder : FrameDecoder, optional
-        Advanced to the last frame, for an encoder to go on from.
+        Walks the frames: for an encoder to go on from, or to watch. It must know the links.
+    ahead : callable, optional
+        Gets the frames that will be decoded next, a group at a time: to fetch their units.
 
     Raises
     ------
     CorruptError
         If a unit is damaged and ``on_damage`` is not given.
     """
-    walker = decoder or FrameDecoder(place, backgrounds)
+    links = links_of(reader.frames, place)
+    walk = walk_to(frames, links)
+    walker = decoder or FrameDecoder(place, backgrounds, links, walk)
     units = _Units(reader, on_damage)
-    done = -1
-    for wanted in frames:
-        for frame in range(max(done + 1, chain_start(wanted, place)), wanted + 1):
-            decoded = _decode_one(units, walker, model, frame, groups)
-            done = frame
-        yield decoded
+    wanted = set(frames)
+    for position, frame in enumerate(walk):
+        if ahead is not None and position % GROUP == 0:
+            ahead(walk[position : position + GROUP])
+        decoded = _decode_one(units, walker, model, frame, groups)
+        if frame in wanted:
+            yield decoded
 
 
 class _Units:
-    """Reads and decodes units; remembers what is broken until the next random-access point."""
+    """Reads and decodes units; remembers what is broken, and with it what is predicted from it."""
 
     def __init__(self, reader: ArchiveReader, on_damage: Damage | None) -> None:
         self.reader = reader
         self._on_damage = on_damage
-        self._broken: set[tuple[Kind, int, int]] = set()
+        self._broken: set[UnitKey] = set()
 
-    def start_chain(self) -> None:
-        """Nothing before this frame matters any more."""
-        self._broken.clear()
-
-    def attempt(self, key: UnitKey, decode: Callable[[bytes], T], *needs: UnitKey) -> T | None:
+    def attempt(
+        self, key: UnitKey, link: Link, decode: Callable[[bytes], T], *needs: UnitKey
+    ) -> T | None:
         """Decode a unit; None if it, or one that it is predicted from, is damaged."""
         try:
-            for link in (key, *needs):
-                if self._id(link) in self._broken:
-                    raise CorruptError(
-                        f"{self.reader.describe(key)}: cannot be decoded without the damaged unit "
-                        "that it is predicted from"
-                    )
+            predecessors = {key._replace(frame=k) for k in link}
+            if self._broken & {*predecessors, *needs}:
+                raise CorruptError(
+                    f"{self.reader.describe(key)}: cannot be decoded without the damaged unit "
+                    "that it is predicted from"
+                )
             return self._decode(key, decode)
         except CorruptError as error:
             if self._on_damage is None:
                 raise
-            self._broken.add(self._id(key))
+            self._broken.add(key)
             self._on_damage(str(error))
             return None
-
-    @staticmethod
-    def _id(key: UnitKey) -> tuple[Kind, int, int]:
-        return key.kind, key.group, key.tile
 
     def _decode(self, key: UnitKey, decode: Callable[[bytes], T]) -> T:
         if key not in self.reader.units:
@@ -195,15 +236,15 @@ def _decode_one(
 ) -> DecodedFrame:
     place = walker.place
     record = units.reader.frames[frame]
-    if frame % place.settings.key_interval == 0:
-        units.start_chain()
-    walker.start_frame(frame)
+    walker.start_frame(frame, record.time)
     shape = (len(place.mask.y), len(place.mask.x))
     classes: U8 = np.zeros(shape, np.uint8)
     mask_key = UnitKey(Kind.MASK, frame, 0, 0)
     if place.mask.kind != "none":
         previous = walker.previous_classes
-        found = units.attempt(mask_key, lambda payload: decode_mask(payload, shape, previous))
+        found = units.attempt(
+            mask_key, walker.link, lambda payload: decode_mask(payload, shape, previous)
+        )
         classes = classes if found is None else found
     nodata = _nodata(units, walker, frame, classes)
     unclear = place.unclear(classes, nodata)
@@ -219,7 +260,8 @@ def _decode_one(
             state = walker.state(g, tile)
             decode = partial(decode_unit, context=context, state=state, model=model)
             key = UnitKey(Kind.PIXELS, frame, g, tile.index)
-            result = units.attempt(key, decode, mask_key, UnitKey(Kind.MASK, frame, 1 + g, 0))
+            needs = (mask_key, UnitKey(Kind.MASK, frame, 1 + g, 0))
+            result = units.attempt(key, walker.link, decode, *needs)
             if result is None:
                 continue
             decoded, shift = result
@@ -243,6 +285,6 @@ def _nodata(units: _Units, walker: FrameDecoder, frame: int, classes: U8) -> tup
         key = UnitKey(Kind.MASK, frame, 1 + g, 0)
         found = None
         if key in units.reader.units:
-            found = units.attempt(key, partial(decode_mask, shape=(h, w), previous=None))
+            found = units.attempt(key, Link(), partial(decode_mask, shape=(h, w), previous=None))
         out.append(np.zeros((h, w), bool) if found is None else found != 0)
     return tuple(out)

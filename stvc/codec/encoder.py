@@ -12,11 +12,19 @@ import numpy.typing as npt
 from stvc.archive import FrameRecord, Kind, UnitKey
 from stvc.codec.analysis import analyze
 from stvc.codec.decoder import FrameDecoder
-from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, error_stats, ndvi_bands
+from stvc.codec.frame_stats import (
+    NODATA_FROM_CLASSES,
+    FrameStats,
+    error_stats,
+    ndvi_bands,
+    pack_link,
+)
 from stvc.codec.mask_coder import encode_mask
-from stvc.codec.place import Place, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, tiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
+from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import Klt, fit_klt
+from stvc.codec.structure import Planned
 from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit import encode_unit
 from stvc.metrics import ndvi_mae
@@ -79,6 +87,7 @@ def unclear_of(series: Series, grids: tuple[GroupGrid, ...]) -> tuple[Bool, ...]
 
 def find_step(
     series: Series,
+    plan: list[Planned],
     place: Place,
     backgrounds: tuple[U16, ...] | None,
     psnr: float,
@@ -97,6 +106,7 @@ def find_step(
                 progress(len(tried), 0, "aiming at the PSNR")
             tried[index] = _trial(
                 series,
+                plan,
                 replace(place, settings=replace(place.settings, step_index=index)),
                 backgrounds,
             )
@@ -121,20 +131,25 @@ def find_step(
     return min(tried, key=lambda k: (abs(tried[k] - psnr), k))
 
 
-def _trial(series: Series, place: Place, backgrounds: tuple[U16, ...] | None) -> float:
+def _trial(
+    series: Series, plan: list[Planned], place: Place, backgrounds: tuple[U16, ...] | None
+) -> float:
     """PSNR over the clear pixels of all groups (peak 10000), without entropy coding."""
     error, count = 0.0, 0
     unclear = unclear_of(series, place.grids)
+    links = [planned.link for planned in plan]
     seconds = series.times.astype("datetime64[s]").astype(np.int64)
     for g, (grid, pixels) in enumerate(zip(place.grids, series.pixels, strict=True)):
         nodata = nodata_of(pixels)
         for tile in tiles_of(grid):
             background = None if backgrounds is None else backgrounds[g]
-            state = place.state(g, tile, background)
+            fresh = place.state(g, tile, background)
+            states: list[ReferenceState] = []
             h, w = tile.size
-            for t in range(len(seconds)):
-                if t % place.settings.key_interval == 0:
-                    state.reset()
+            for k, t in enumerate(planned.position for planned in plan):
+                before, after = (states[i] if i >= 0 else None for i in links[k])
+                state = linked_state(fresh, before, after, int(seconds[t]) // SECONDS_PER_DAY)
+                states.append(state)
                 context = place.context(g, tile, unclear[g][t], nodata[t], int(seconds[t]))
                 cut = np.asarray(pad_to_blocks(pixels[t][:, tile.rows, tile.columns]), np.uint16)
                 unit = analyze(
@@ -168,11 +183,11 @@ def encode_frames(
     Parameters
     ----------
     series : Series
-        New frames only.
+        New frames only, in coding order.
     place : Place
     decoder : FrameDecoder
-        Positioned after frame ``first - 1``: it holds the references and is advanced with
-        what the decoder of the new frames will see.
+        It has walked the older frames that new ones link to, and is advanced with what the
+        decoder of the new frames will see.
     model : EntropyModel
     first : int
         Index of the first new frame in the archive.
@@ -184,7 +199,7 @@ def encode_frames(
     seconds = series.times.astype("datetime64[s]").astype(np.int64)
     for t in range(len(seconds)):
         frame = first + t
-        decoder.start_frame(frame)
+        decoder.start_frame(frame, int(seconds[t]))
         classes = series.classes[t]
         stats = FrameStats()
         if series.mask.kind != "none":
@@ -220,9 +235,9 @@ def encode_frames(
                     cut, context, decoder.state(g, tile), model, max_error=place.settings.max_error
                 )
                 shown = decoder.finish(context, unit.decoded, nodata[g][tile.rows, tile.columns])
-                decoder.state(g, tile).update(
-                    unit.decoded, context.unclear, context.day, unit.shift
-                )
+                state = decoder.state(g, tile)
+                state.update(unit.decoded, context.unclear, context.day, unit.shift)
+                state.memory = unit.memory
                 seen[:, tile.rows, tile.columns] = shown
                 clear = ~unclear[g][tile.rows, tile.columns]
                 units.append(
@@ -244,7 +259,8 @@ def encode_frames(
         clear_share = float(1 - np.mean([u.mean() for u in unclear]))
         stats = replace(stats, flags=flags, clear_share=clear_share)
         provenance: dict[str, Any] = dict(series.provenance[t]) if series.provenance else {}
-        records.append(FrameRecord(int(seconds[t]), provenance, stats.pack()))
+        steps = () if place.generation == 1 else (pack_link(frame, decoder.link),)
+        records.append(FrameRecord(int(seconds[t]), provenance, (*stats.pack(), *steps)))
         if progress is not None:
             progress(t + 1, len(seconds), "encoding")
     return EncodedFrames(tuple(records), tuple(units), float(bits[0]), float(bits[1]))

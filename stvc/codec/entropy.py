@@ -14,7 +14,6 @@ from stvc.codec.rangecoder import Models, Reader, Writer, address
 from stvc.codec.transform import I32
 from stvc.errors import CorruptError
 from stvc.model.architecture import (
-    FEATURES,
     GROUPS,
     PREVIOUS_COMPONENTS,
     SCALES,
@@ -83,16 +82,17 @@ class _Unit:
 
         n = symbols.shape[1]
         place = self.layout.place
-        rows = np.zeros((len(components), n + 1, FEATURES), np.int8)
-        moves = np.zeros((len(components), n + 1, 64, 3), np.int16)
-        context = self.features.context.shape[-1]
+        config = model.network.config
+        rows = np.zeros((len(components), n + 1, config.features), np.int8)
+        moves = np.zeros((len(components), n + 1, 64, config.candidates), np.int16)
+        context = 64 * config.references
         for i, k in enumerate(components):
-            rows[i, :n, :context] = self.features.context[k]
+            rows[i, :n, :context] = self.features.context[k][:, :context]
             for back in range(1, min(k, PREVIOUS_COMPONENTS) + 1):
                 at = context + 64 * (back - 1)
                 rows[i, :n, at : at + 64] = compand(symbols[k - back].astype(np.int64) * 8)
             rows[i, :n, -SIDE_FEATURES:] = self.features.side[k]
-            moves[i, :n] = self.features.candidates[k]
+            moves[i, :n] = self.features.candidates[k][..., : config.candidates]
         flat = np.broadcast_to(self.flat, (len(components), len(self.flat)))
         return model.network.steps(
             torch.from_numpy(rows[:, place]),
@@ -141,6 +141,20 @@ def network_batches(
                 step = steps.send(unit.answer(p, mine, location.device))
             except StopIteration:
                 return [batch for component in found for batch in component]
+
+
+def batch_places(importance: U8, components: int) -> list[I64]:
+    """Where the symbols of each batch of `network_batches` lie in the flat (C, N, 64) array."""
+    layout = token_layout(*importance.shape)
+    flat = np.append(importance.reshape(-1), SKIPPED)[layout.place].reshape(2, -1)
+    halves = layout.place.reshape(2, -1)
+    rows = [halves[p][flat[p] != SKIPPED] for p in (0, 1)]
+    return [
+        ((k * importance.size + rows[p])[:, None] * 64 + np.arange(*group)).reshape(-1)
+        for k in range(components)
+        for group in GROUPS
+        for p in (0, 1)
+    ]
 
 
 def decode_network(

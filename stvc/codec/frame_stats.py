@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc.archive import FrameRecord
+from stvc.codec.structure import Link, chain
+from stvc.errors import CorruptError
 from stvc.types import GroupGrid
+
+if TYPE_CHECKING:
+    from stvc.codec.place import Place
 
 U16 = npt.NDArray[np.uint16]
 
@@ -17,6 +25,9 @@ NODATA_FROM_CLASSES = 1
 _NDVI_UNITS = 100_000
 _CLEAR_UNITS = 1000
 _MSE_OCTAVE = 32
+_MSE_LIMIT = 33.0
+# ^ beyond what 16-bit pixels can miss: a forged index must not overflow
+_STEP_BITS = 24
 _RED = "B04"
 _NIR = ("B08", "B8A")
 
@@ -72,7 +83,7 @@ def error_stats(
 
 def mean_squared_error(stored: int) -> float:
     """Mean squared error from its stored form (within 1.1 %)."""
-    return float(2.0 ** ((stored - 1) / _MSE_OCTAVE) - 1) if stored else 0.0
+    return float(2.0 ** min((stored - 1) / _MSE_OCTAVE, _MSE_LIMIT) - 1) if stored else 0.0
 
 
 def ndvi_bands(grid: GroupGrid) -> tuple[int, int] | None:
@@ -81,3 +92,32 @@ def ndvi_bands(grid: GroupGrid) -> tuple[int, int] | None:
         if _RED in grid.bands and nir in grid.bands:
             return grid.bands.index(_RED), grid.bands.index(nir)
     return None
+
+
+def pack_link(frame: int, link: Link) -> int:
+    """Return how far back a frame links: steps to `before` plus 2**24 times those to `after`.
+
+    No link is no step.
+    """
+    before, after = (frame - k if k >= 0 else 0 for k in link)
+    return before + (after << _STEP_BITS)
+
+
+def links_of(records: Sequence[FrameRecord], place: Place) -> tuple[Link, ...]:
+    """Links of all frames of an archive.
+
+    Raises
+    ------
+    CorruptError
+        If a frame links to one that is not before it in the archive.
+    """
+    if place.generation == 1:
+        return tuple(chain(len(records), place.settings.key_interval))
+    links = []
+    for frame, record in enumerate(records):
+        steps = (*record.stats, 0, 0, 0, 0)[3]
+        far = (steps & ((1 << _STEP_BITS) - 1), steps >> _STEP_BITS)
+        if steps < 0 or max(far) > frame:
+            raise CorruptError(f"frame {frame} links {max(far)} frames back; the index is damaged")
+        links.append(Link(*(frame - n if n else -1 for n in far)))
+    return tuple(links)

@@ -67,7 +67,7 @@ class Settings:
     recent: bool = True
     """Whether the recent state predicts."""
     key_interval: int = 16
-    """Frames between random-access points."""
+    """Frames between random-access points, in archives of generation 1."""
     quality: float | None = None
     """As asked for, kept for the record."""
     psnr: float | None = None
@@ -106,6 +106,8 @@ class Place:
     mask: MaskGrid
     klts: tuple[Klt, ...]
     settings: Settings
+    generation: int = 2
+    """Of the codec: 1 chains frames in file order; see `stvc.codec.structure` for 2."""
 
     def unclear(self, classes: U8, nodata: tuple[Bool, ...]) -> tuple[Bool, ...]:
         """Pixels of one frame that do not show the ground.
@@ -172,7 +174,9 @@ class Place:
             cut = background[:, tile.rows, tile.columns].astype(np.int32)
             edge = [(0, 0), (0, tile.padded[0] - h), (0, tile.padded[1] - w)]
             part = np.pad(cut, edge, mode="edge")
-        return ReferenceState(self.klts[group].mean, tile.padded, part, self.settings.recent)
+        return ReferenceState(
+            self.klts[group].mean, tile.padded, part, self.settings.recent, self.generation
+        )
 
 
 def axis_to_header(values: F64) -> list[Any]:

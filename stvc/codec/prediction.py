@@ -1,8 +1,8 @@
 """Prediction of a frame's coefficients from its references.
 
-Each unit names, per spectral component, one of `PROFILES`: how strongly each frequency follows
-the recent state and the background. The entropy model refines the rest; zero symbols mean
-'as predicted'.
+Each unit names, per spectral component, one row of `stvc.codec.profiles`: how strongly each
+frequency follows each reference. The entropy model refines the rest; zero symbols mean 'as
+predicted'.
 """
 
 from __future__ import annotations
@@ -12,43 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import warp
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, RADIUS, blocks_of, forward
-
-WEIGHT_BITS = 6
-
-
-def _profiles() -> npt.NDArray[np.int64]:
-    """(32, 2, 64) weights of (recent, background) per zigzag frequency, in 1/64.
-
-    Profile 0 is intra. Then low-pass shapes of four mixtures, then 'levels from the recent
-    state, detail from the background'.
-    """
-    zero = np.zeros(COEFFICIENTS)
-    one = np.ones(COEFFICIENTS)
-    rows = [(zero, zero)]
-    for cut in (np.inf, 6.0, 3.0, 1.5, 0.75):
-        shape = one if np.isinf(cut) else 1 / (1 + (RADIUS / cut) ** 2)
-        for mix in (1.0, 0.75, 0.5, 0.0):
-            rows.append((shape * mix, shape * (1 - mix)))
-    for split in (1.0, 2.0, 4.0):
-        for detail in (1.0, 0.5):
-            low = split > RADIUS
-            rows.append((np.where(low, 1.0, 0.0), np.where(low, 0.0, detail)))
-    dc = np.where(RADIUS == 0, 1.0, 0.0)
-    rows += [
-        (dc, zero),
-        (dc / 2, dc / 2),
-        (one * 0.875, zero),
-        (one * 0.75, zero),
-        (one * 0.5, zero),
-    ]
-    return np.asarray(np.rint(np.array(rows) * (1 << WEIGHT_BITS)), np.int64)
-
-
-PROFILES = _profiles()
+from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, forward
 
 
 @dataclass(frozen=True)
@@ -63,19 +31,27 @@ class ReferenceCoefficients:
     """(C, h, w, 64)."""
     background: I32
     """(C, h, w, 64); equal to ``mean`` if there is none."""
+    average: I32
+    """(C, h, w, 64) of the running mean; equal to ``recent`` in generation 1."""
     recent_age: npt.NDArray[np.int32]
     """(h, w) mean age of the recent state in days; -1 where no pixel was ever clear."""
     second_age: npt.NDArray[np.int32]
     """(h, w)."""
     has_background: bool
     """Whether a background exists."""
+    two_sided: bool = False
+    """Whether ``second`` comes from the other side of the frame's date."""
+    generation: int = 2
+    """Of the codec; decides about `profiles_of`."""
 
 
-def _block_age(days: npt.NDArray[np.int32], today: int) -> npt.NDArray[np.int32]:
+def _block_age(days: npt.NDArray[np.int32], today: int, generation: int) -> npt.NDArray[np.int32]:
     blocks = blocks_of(days[None])[0].astype(np.int64)
     known = blocks > NEVER
     count = known.sum(-1)
-    total = np.where(known, np.clip(today - blocks, 0, 4000), 0).sum(-1)
+    age = today - blocks
+    age = age if generation == 1 else np.abs(age)
+    total = np.where(known, np.clip(age, 0, 4000), 0).sum(-1)
     return np.where(count > 0, total // np.maximum(count, 1), -1).astype(np.int32)
 
 
@@ -96,14 +72,18 @@ def reference_coefficients(
     recent = background if nothing else turn(state.recent)
     deeper = bool((state.second_day > NEVER).any())
     second = turn(state.second) if deeper else recent
+    average = recent if nothing or state.generation == 1 else turn(state.average)
     return ReferenceCoefficients(
         mean=mean,
         recent=recent,
         second=second,
         background=background,
-        recent_age=_block_age(state.recent_day, day),
-        second_age=_block_age(state.second_day, day),
+        average=average,
+        recent_age=_block_age(state.recent_day, day, state.generation),
+        second_age=_block_age(state.second_day, day, state.generation),
         has_background=state.background is not None,
+        two_sided=state.two_sided,
+        generation=state.generation,
     )
 
 
@@ -116,7 +96,7 @@ def predict(
     ----------
     refs : ReferenceCoefficients
     profiles : array, (C,) int
-        Row of `PROFILES` per component.
+        Row of `profiles_of` per component.
     offsets : array, (C,) int
         Added to every DC, units of 2**-4 DN (haze and illumination lift whole frames).
 
@@ -125,9 +105,14 @@ def predict(
     array, (C, h, w, 64) int32
         In units of 2**-4 DN.
     """
-    weights = PROFILES[profiles][:, :, None, None, :]
-    mean = refs.mean.astype(np.int64)
-    lifted = weights[:, 0] * (refs.recent - mean) + weights[:, 1] * (refs.background - mean)
-    predicted = mean + ((lifted + (1 << WEIGHT_BITS >> 1)) >> WEIGHT_BITS)
+    weights = profiles_of(refs.generation)[profiles][:, :, None, None, :]
+    one = 1 << WEIGHT_BITS
+    total = (one - weights.sum(1)) * refs.mean[:, :1, :1].astype(np.float64) + one / 2
+    # ^ exact: integers far below 2**53
+    total = np.broadcast_to(total, refs.mean.shape)
+    for k, reference in enumerate((refs.recent, refs.background, refs.second, refs.average)):
+        if weights[:, k].any():
+            total = total + weights[:, k].astype(np.float64) * reference
+    predicted = np.floor(total * (1 / one))
     predicted[..., 0] += offsets[:, None, None]
     return predicted.astype(np.int32)

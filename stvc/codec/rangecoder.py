@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from stvc.codec.tables import DIRECT_SCALES, FRACTIONS, TOTAL, Tables, split_scale
 from stvc.errors import CorruptError
-from stvc.model.architecture import LOCATION_BITS
+from stvc.model.architecture import LOCATION_BITS, SCALES
 
 I64 = npt.NDArray[np.int64]
 
+_REDUCED, _LOW_BITS = split_scale(np.arange(SCALES))
+_IMPOSSIBLE = (AssertionError, ValueError, RuntimeError)
 _MAX_UNIFORM_BITS = 12
 _MAX_ESCAPE_BITS = 24
 
@@ -44,10 +46,12 @@ class Models:
         self._models: dict[int, Any] = {}
 
     def __getitem__(self, table: int) -> Any:
-        if table not in self._models:
+        found = self._models.get(table)
+        if found is None:
             frequencies = self.tables.frequencies_of(table).astype(np.float64)
-            self._models[table] = constriction.stream.model.Categorical(frequencies, perfect=False)
-        return self._models[table]
+            found = constriction.stream.model.Categorical(frequencies, perfect=False)
+            self._models[table] = found
+        return found
 
 
 class Writer:
@@ -82,11 +86,15 @@ class Writer:
         coded = np.where(escaped, 2 * reach + 1, high + reach)
         order, runs = _runs(table)
         ordered = coded[order].astype(np.int32)
+        encode = self._coder.encode
         for k, start, stop in runs:
-            self._coder.encode(ordered[start:stop], models[k])
-        for count in np.unique(low_bits[low_bits > 0]):
-            chosen = low_bits == count
-            self.bits(relative[chosen] & ((1 << int(count)) - 1), int(count))
+            encode(ordered[start:stop], models[k])
+        if low_bits.any():
+            for count in np.unique(low_bits[low_bits > 0]):
+                chosen = low_bits == count
+                self.bits(relative[chosen] & ((1 << int(count)) - 1), int(count))
+        if not escaped.any():
+            return
         for value, limit in zip(high[escaped].tolist(), reach[escaped].tolist(), strict=True):
             self._escape(value, limit)
 
@@ -132,19 +140,25 @@ class Reader:
         reach = models.reach[table]
         order, runs = _runs(table)
         ordered = np.empty(len(table), np.int64)
-        for k, start, stop in runs:
-            ordered[start:stop] = self._decode(models[k], stop - start)
+        decode = self._coder.decode
+        try:
+            for k, start, stop in runs:
+                ordered[start:stop] = decode(models[k], stop - start)
+        except _IMPOSSIBLE as error:
+            raise _impossible(error) from None
         coded = np.empty_like(ordered)
         coded[order] = ordered
         escaped = coded == 2 * reach + 1
         high = coded - reach
-        low = np.zeros_like(high)
-        for count in np.unique(low_bits[low_bits > 0]):
-            chosen = low_bits == count
-            low[chosen] = self.bits(int(chosen.sum()), int(count))
+        low = None
+        if low_bits.any():
+            low = np.zeros_like(high)
+            for count in np.unique(low_bits[low_bits > 0]):
+                chosen = low_bits == count
+                low[chosen] = self.bits(int(chosen.sum()), int(count))
         if escaped.any():
             high[escaped] = [self._escape(limit) for limit in reach[escaped].tolist()]
-        return ((high << low_bits) | low) + whole
+        return (high if low is None else (high << low_bits) | low) + whole
 
     def _escape(self, limit: int) -> int:
         length = self.uniform(_MAX_ESCAPE_BITS)
@@ -156,28 +170,31 @@ class Reader:
             return (
                 self._coder.decode(model) if amount is None else self._coder.decode(model, amount)
             )
-        except (AssertionError, ValueError, RuntimeError) as error:
-            raise CorruptError(
-                f"range coder met impossible bits ({error}); the payload is damaged"
-            ) from None
+        except _IMPOSSIBLE as error:
+            raise _impossible(error) from None
+
+
+def _impossible(error: Exception) -> CorruptError:
+    return CorruptError(f"range coder met impossible bits ({error}); the payload is damaged")
 
 
 def address(location: I64, scale: I64) -> tuple[I64, I64, I64]:
     """Whole part of the location, the table, and the number of low bits coded as they are."""
-    whole = (location + FRACTIONS // 2) >> LOCATION_BITS
-    fraction = location - (whole << LOCATION_BITS) + FRACTIONS // 2
-    reduced, low_bits = split_scale(scale)
-    fraction = np.where(low_bits > 0, 0, fraction)
+    shifted = location + FRACTIONS // 2
+    low_bits = _LOW_BITS[scale]
+    fraction = shifted & (FRACTIONS - 1)
+    if low_bits.any():
+        fraction = np.where(low_bits > 0, 0, fraction)
     # ^ dropping low bits rounds down: the center of a coarse bin lies half a bin above its floor,
     #   so the mean is -1/2 in coarse units, which is fraction 0
-    return whole, fraction * DIRECT_SCALES + reduced, low_bits
+    return shifted >> LOCATION_BITS, fraction * DIRECT_SCALES + _REDUCED[scale], low_bits
 
 
 def _runs(table: I64) -> tuple[npt.NDArray[np.intp], list[tuple[int, int, int]]]:
     """Stable order by table, and (table, start, stop) of each run."""
-    order = np.argsort(table, kind="stable")
-    ordered = table[order]
-    edges = np.flatnonzero(np.diff(ordered)) + 1
-    starts = np.concatenate([[0], edges]) if len(ordered) else np.zeros(0, np.int64)
-    stops = np.append(edges, len(ordered)) if len(ordered) else np.zeros(0, np.int64)
-    return order, [(int(ordered[a]), int(a), int(b)) for a, b in zip(starts, stops, strict=True)]
+    order = np.argsort(table.astype(np.int16), kind="stable")
+    # ^ numpy sorts 16-bit integers by radix
+    counts = np.bincount(table)
+    used = np.flatnonzero(counts)
+    stops = np.cumsum(counts[used]).tolist()
+    return order, list(zip(used.tolist(), [0, *stops[:-1]], stops, strict=False))

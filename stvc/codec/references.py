@@ -5,16 +5,24 @@ Everything here is made of decoded values only, so that encoder and decoder agre
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.predictive_learning import Memories
 from stvc.codec.registration import warp
 from stvc.codec.transform import I32
 
 NEVER = np.int32(-(1 << 30))
 """Day number of a pixel that has never been seen clear."""
+
+MEMORY = 4
+"""The running mean moves by 1/n of the way toward the n-th clear value, never by less than 1/4."""
+_SHARE_BITS = 12
+_ONE = 1 << _SHARE_BITS
+_SHARES = np.array([0, *(_ONE // n for n in range(1, MEMORY + 1))], np.int32)
 
 
 @dataclass
@@ -33,6 +41,10 @@ class ReferenceState:
     """(C, H, W) decoded historical background, DN."""
     use_recent: bool = True
     """False switches the recent state off (then only the background predicts)."""
+    generation: int = 2
+    """Of the codec: 1 knows neither the running mean nor later frames."""
+    two_sided: bool = False
+    """Whether ``second`` comes from the other side of the frame's date."""
     recent: I32 = field(init=False)
     """(C, H, W) latest clear decoded value of each pixel."""
     recent_day: npt.NDArray[np.int32] = field(init=False)
@@ -41,12 +53,18 @@ class ReferenceState:
     """(C, H, W) the clear value before the latest."""
     second_day: npt.NDArray[np.int32] = field(init=False)
     """(H, W) its acquisition day."""
+    average: I32 = field(init=False)
+    """(C, H, W) running mean of the clear values, DN: less noise than any single date."""
+    count: npt.NDArray[np.int32] = field(init=False)
+    """(H, W) clear values in it, counted up to `MEMORY`."""
+    memory: Memories = field(init=False)
+    """What the predictive coder learned on the latest date that it coded."""
 
     def __post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the recent state: a random-access point starts here."""
+        """Forget the recent state: a frame without references starts here."""
         c = len(self.mean)
         if self.background is None:
             base = np.broadcast_to(self.mean.astype(np.int32)[:, None, None], (c, *self.shape))
@@ -56,11 +74,21 @@ class ReferenceState:
         self.second = base.copy()
         self.recent_day = np.full(self.shape, NEVER, np.int32)
         self.second_day = self.recent_day.copy()
+        self.average = self.recent
+        self.count = np.zeros(self.shape, np.int32)
+        self.two_sided = False
+        self.memory = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to predict from but the mean."""
         return self.background is None and not bool((self.recent_day > NEVER).any())
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what it holds beside the background, as far as it is not shared."""
+        planes = (self.recent, self.second, self.average)
+        return sum(a.nbytes for a in (*planes, self.recent_day, self.second_day, self.count))
 
     def update(
         self,
@@ -69,7 +97,7 @@ class ReferenceState:
         day: int,
         shift: tuple[int, int],
     ) -> None:
-        """Let a decoded frame become the latest clear state.
+        """Let a decoded frame become the latest clear state; arrays are replaced, never changed.
 
         Parameters
         ----------
@@ -83,9 +111,64 @@ class ReferenceState:
         """
         if not self.use_recent:
             return
+        self.two_sided = False
         clear = ~hidden
         home = warp(decoded, (-shift[0], -shift[1]))
+        if self.generation > 1:
+            self.count = np.where(clear, np.minimum(self.count + 1, MEMORY), self.count)
+            share = _SHARES[self.count]
+            moved = self.average + (((home - self.average) * share + (_ONE >> 1)) >> _SHARE_BITS)
+            self.average = np.where(clear, moved, self.average)
         self.second = np.where(clear, self.recent, self.second)
         self.second_day = np.where(clear, self.recent_day, self.second_day)
         self.recent = np.where(clear, home, self.recent)
         self.recent_day = np.where(clear, np.int32(day), self.recent_day)
+
+    def between(self, later: ReferenceState, day: int) -> ReferenceState:
+        """Combine the states after an earlier and a later frame, for a frame between them.
+
+        Per pixel, ``recent`` is the value that is closer in time, ``second`` the other one, and
+        the running means are averaged.
+
+        Parameters
+        ----------
+        later : ReferenceState
+            Same place and shape.
+        day : int
+            Acquisition of the frame between, days since 1970.
+        """
+        made = copy(self)
+        made.two_sided = True
+        mine = np.abs(day - self.recent_day.astype(np.int64))
+        closer = mine <= np.abs(day - later.recent_day.astype(np.int64))
+        made.recent = np.where(closer, self.recent, later.recent)
+        made.recent_day = np.where(closer, self.recent_day, later.recent_day)
+        made.second = np.where(closer, later.recent, self.recent)
+        made.second_day = np.where(closer, later.recent_day, self.recent_day)
+        both = (self.average + later.average + 1) >> 1
+        made.average = np.where(
+            self.count == 0, later.average, np.where(later.count == 0, self.average, both)
+        )
+        made.count = np.maximum(self.count, later.count)
+        return made
+
+
+def linked_state(
+    fresh: ReferenceState, before: ReferenceState | None, after: ReferenceState | None, day: int
+) -> ReferenceState:
+    """References of a frame from the states that its links left behind.
+
+    Parameters
+    ----------
+    fresh : ReferenceState
+        Of a place that nothing is known of but its background.
+    before, after : ReferenceState or None
+        States after the frames that it links to; not changed.
+    day : int
+        Acquisition, days since 1970.
+    """
+    if before is not None and after is not None:
+        return before.between(after, day)
+    made = copy(before or after or fresh)
+    made.two_sided = False
+    return made

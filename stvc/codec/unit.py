@@ -1,7 +1,8 @@
 """Payload of one coding unit (tile, date, band group): syntax, encoder and decoder side by side.
 
-byte 0: coder (bits 0-1: network, plain, raw), bit 2: a bounding layer follows
-then, range coded: plan (step, shift, profiles, offsets, reconstruction points), symbols,
+byte 0: coder (bits 0-1: network, plain, raw, predicted), bit 2: a bounding layer follows
+then, if predicted: the payload of `stvc.codec.predicted_unit`; if network or
+plain, range coded: plan (step, shift, profiles, offsets, reconstruction points), symbols,
 bounding layer. An empty payload means 'as predicted': nothing of the unit was visible.
 """
 
@@ -12,22 +13,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
+from stvc.codec import entropy, predicted_unit, raw_unit
 from stvc.codec.analysis import (
     DEAD_ZONE,
     MAX_OFFSET,
     MAX_SHRINK,
+    UnitAnalysis,
     UnitPlan,
     analyze,
     predict_unit,
     resting_plan,
     synthesize,
+    with_levels,
 )
 from stvc.codec.bound import decode_bound, encode_bound
 from stvc.codec.entropy import (
     PLAIN_BANDS,
+    Batch,
     batch_bits,
+    batch_places,
     decode_network,
     decode_plain,
     network_batches,
@@ -35,7 +40,10 @@ from stvc.codec.entropy import (
     plain_scales,
     write_batches,
 )
-from stvc.codec.prediction import PROFILES, ReferenceCoefficients, reference_coefficients
+from stvc.codec.levels import choose_levels
+from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
+from stvc.codec.predictive_learning import Memories
+from stvc.codec.profiles import profiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, SKIPPED, importance_class, token_steps
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.references import ReferenceState
@@ -51,9 +59,10 @@ if TYPE_CHECKING:
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 
-NETWORK, PLAIN, RAW = 0, 1, 2
+NETWORK, PLAIN, RAW, PREDICTED = range(4)
 _CODER_MASK, _BOUNDED = 3, 4
-_RAW_LEVEL = 19
+_PREDICT_ONLY = 10
+"""Bounds up to this (DN) are coded in the pixel domain without trying the lossy layer."""
 _SAME_STEP = (1, 15)
 _SHIFTED = (3, 1)
 _LIFTED = (3, 1)
@@ -95,6 +104,8 @@ class EncodedUnit:
     bits_network: float
     """Estimated bits under the network, and under the plain coder (0 if nothing was coded)."""
     bits_plain: float
+    memory: Memories = ()
+    """What `ReferenceState.memory` becomes."""
 
 
 def encode_unit(
@@ -104,6 +115,7 @@ def encode_unit(
     model: EntropyModel,
     *,
     max_error: int | None = None,
+    optimize: bool = True,
 ) -> EncodedUnit:
     """Encode one unit.
 
@@ -116,7 +128,40 @@ def encode_unit(
     model : EntropyModel
     max_error : int, optional
         Bound on every required pixel, DN; 0 is lossless.
+    optimize : bool
+        Run the network twice: what it says of the first levels decides about the second.
     """
+    predicted = None
+    if max_error is not None and _is_predictable(context, state):
+        predicted = _encode_predicted(pixels, context, state, max_error)
+        if max_error <= _PREDICT_ONLY:
+            return predicted
+    unit = _encode_transformed(pixels, context, state, model, max_error, optimize)
+    return predicted if predicted and len(predicted.payload) < len(unit.payload) else unit
+
+
+def _is_predictable(context: UnitContext, state: ReferenceState) -> bool:
+    return state.generation > 1 and not context.coarse and bool(context.required.any())
+
+
+def _encode_predicted(
+    pixels: U16, context: UnitContext, state: ReferenceState, max_error: int
+) -> EncodedUnit:
+    """Encode in the pixel domain, within a bound."""
+    coded = predicted_unit.encode(pixels, context, state, max_error)
+    payload = bytes([PREDICTED]) + coded.payload
+    return EncodedUnit(payload, coded.decoded, (0, 0), PREDICTED, 0.0, 0.0, coded.memory)
+
+
+def _encode_transformed(
+    pixels: U16,
+    context: UnitContext,
+    state: ReferenceState,
+    model: EntropyModel,
+    max_error: int | None,
+    optimize: bool,
+) -> EncodedUnit:
+    """Encode by transform and entropy model, with a bounding layer where a bound is asked for."""
     unit = analyze(
         pixels,
         context.hidden,
@@ -134,11 +179,14 @@ def encode_unit(
     )
     decoded = unit.decoded if layer is None else layer.decoded
     if (unit.importance == SKIPPED).all() and (layer is None or layer.empty):
-        return EncodedUnit(b"", unit.decoded, unit.plan.shift, PLAIN, 0.0, 0.0)
+        return EncodedUnit(b"", unit.decoded, unit.plan.shift, PLAIN, 0.0, 0.0, state.memory)
     features = _features(unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, context)
     c = len(pixels)
     symbols = unit.symbols.reshape(c, -1, 64)
     network = network_batches(model, features, unit.importance, symbols)
+    if max_error is None and optimize:
+        unit, network = _optimized(unit, network, features, context, model)
+        decoded, symbols = unit.decoded, unit.symbols.reshape(c, -1, 64)
     scales = plain_scales(symbols, unit.importance, model.models)
     plain = plain_batches(symbols, unit.importance, scales)
     bits = batch_bits(network, model.models), batch_bits(plain, model.models)
@@ -156,16 +204,43 @@ def encode_unit(
     h, w = context.size
     raw_bytes = pixels[:, :h, :w].size * 2
     if len(payload) > raw_bytes // 2:
-        raw = bytes([RAW]) + _pack_raw(pixels[:, :h, :w])
+        raw = bytes([RAW]) + raw_unit.encode(pixels[:, :h, :w])
         if len(raw) < len(payload):
-            return EncodedUnit(raw, pixels, (0, 0), RAW, *bits)
-    return EncodedUnit(payload, decoded, unit.plan.shift, coder, *bits)
+            return EncodedUnit(raw, pixels, (0, 0), RAW, *bits, state.memory)
+    return EncodedUnit(payload, decoded, unit.plan.shift, coder, *bits, state.memory)
+
+
+def _optimized(
+    unit: UnitAnalysis,
+    network: list[Batch],
+    features: UnitFeatures,
+    context: UnitContext,
+    model: EntropyModel,
+) -> tuple[UnitAnalysis, list[Batch]]:
+    """Choose levels by the network's rates; the unit as it was if that saves nothing."""
+    places = batch_places(unit.importance, len(unit.symbols))
+    in_steps = (unit.residual / unit.steps[None, :, :, None]).reshape(-1)
+    plain, location, scale = (np.concatenate(part) for part in zip(*network, strict=True))
+    residual = in_steps[np.concatenate(places)]
+    levels = choose_levels(residual, plain, location, scale, unit.plan.shrink, model.models)
+    if levels is None:
+        return unit, network
+    flat = np.zeros(unit.symbols.size, np.int32)
+    flat[np.concatenate(places)] = levels
+    symbols = flat.reshape(unit.symbols.shape)
+    again = network_batches(model, features, unit.importance, flat.reshape(len(symbols), -1, 64))
+    if entropy.batch_bits(again, model.models) >= entropy.batch_bits(network, model.models):
+        return unit, network
+    hidden, coarse = context.hidden, context.coarse
+    return with_levels(unit, symbols, context.klt, hidden, coarse=coarse), again
 
 
 def decode_unit(
     payload: bytes, context: UnitContext, state: ReferenceState, model: EntropyModel
 ) -> tuple[U16, tuple[int, int]]:
     """Decode one unit; returns (pixels (C, H, W) padded, registration shift).
+
+    Sets ``state.memory``; the caller updates the rest of the state.
 
     Raises
     ------
@@ -189,10 +264,13 @@ def decode_unit(
         ), plan.shift
     flags = payload[0]
     coder = flags & _CODER_MASK
-    if coder > RAW or flags > (_CODER_MASK | _BOUNDED):
+    if flags > (_CODER_MASK | _BOUNDED) or (coder == PREDICTED and flags != PREDICTED):
         raise CorruptError(f"unknown unit type {flags}; the payload is damaged")
+    if coder == PREDICTED:
+        decoded, state.memory = predicted_unit.decode(payload[1:], context, state)
+        return decoded, (0, 0)
     if coder == RAW:
-        return _unpack_raw(payload[1:], (c, *context.size), context.hidden.shape), (0, 0)
+        return raw_unit.decode(payload[1:], (c, *context.size), context.hidden.shape), (0, 0)
     reader = Reader(payload[1:])
     plan = _read_plan(reader, context, state)
     refs = reference_coefficients(state, context.klt, plan.shift, context.day)
@@ -244,7 +322,7 @@ def _write_plan(
             for axis in plan.shift:
                 writer.uniform(axis + MAX_SHIFT, 2 * MAX_SHIFT + 1)
         for profile in plan.profiles.tolist():
-            writer.uniform(profile, len(PROFILES))
+            writer.uniform(profile, len(profiles_of(state.generation)))
     for offset in plan.offsets.tolist():
         writer.flag(offset != 0, _LIFTED)
         if offset:
@@ -263,7 +341,8 @@ def _read_plan(reader: Reader, context: UnitContext, state: ReferenceState) -> U
         if reader.flag(_SHIFTED):
             dy, dx = (reader.uniform(2 * MAX_SHIFT + 1) - MAX_SHIFT for _ in range(2))
             shift = (dy, dx)
-        profiles = np.array([reader.uniform(len(PROFILES)) for _ in range(c)], np.int64)
+        rows = len(profiles_of(state.generation))
+        profiles = np.array([reader.uniform(rows) for _ in range(c)], np.int64)
     offsets = np.array(
         [
             reader.uniform(2 * MAX_OFFSET + 1) - MAX_OFFSET if reader.flag(_LIFTED) else 0
@@ -273,30 +352,3 @@ def _read_plan(reader: Reader, context: UnitContext, state: ReferenceState) -> U
     )
     first, more = (reader.uniform(2 * MAX_SHRINK + 1) - MAX_SHRINK for _ in range(2))
     return UnitPlan(step_index, shift, profiles, offsets, (first, more))
-
-
-def _pack_raw(pixels: U16) -> bytes:
-    little = np.ascontiguousarray(pixels, "<u2").tobytes()
-    packed = zstandard.compress(little, _RAW_LEVEL)
-    return b"\1" + packed if len(packed) < len(little) else b"\0" + little
-
-
-def _unpack_raw(body: bytes, shape: tuple[int, int, int], padded: tuple[int, ...]) -> U16:
-    want = int(np.prod(shape)) * 2
-    little = body[1:]
-    if body[:1] == b"\1":
-        try:
-            if zstandard.frame_content_size(little) != want:
-                raise CorruptError("a raw unit declares a wrong size; the payload is damaged")
-            little = zstandard.decompress(little, max_output_size=want)
-        except zstandard.ZstdError as error:
-            raise CorruptError(
-                f"a raw unit cannot be unpacked ({error}); the payload is damaged"
-            ) from None
-    if len(little) != want:
-        raise CorruptError(
-            f"a raw unit holds {len(little)} bytes, not {want}; the payload is damaged"
-        )
-    pixels = np.frombuffer(little, "<u2").reshape(shape).astype(np.uint16)
-    edge = [(0, 0), (0, padded[0] - shape[1]), (0, padded[1] - shape[2])]
-    return np.pad(pixels, edge, mode="edge")

@@ -28,9 +28,6 @@ STEP_HALO = 1
 
 PREVIOUS_COMPONENTS = 3
 SIDE_FEATURES = 32
-FEATURES = 64 * (4 + PREVIOUS_COMPONENTS) + SIDE_FEATURES
-GATES = 4
-"""Candidate corrections of the location: recent, background, mean, neighbors."""
 
 ACTIVATION_BITS = 4
 """Activations are int8 in units of 1/16."""
@@ -59,6 +56,20 @@ class NetworkConfig:
     heads: int = 4
     hidden: int = 256
     trunk: int = 2
+    references: int = 5
+    """Planes of coefficients that a token sees: mean, recent, background, second, running mean."""
+    candidates: int = 5
+    """Corrections of the location: recent, background, mean, second, running mean."""
+
+    @property
+    def features(self) -> int:
+        """Inputs of a token."""
+        return 64 * (self.references + PREVIOUS_COMPONENTS) + SIDE_FEATURES
+
+    @property
+    def gates(self) -> int:
+        """Candidate corrections, the one from neighboring tokens included."""
+        return self.candidates + 1
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.prediction import PROFILES, ReferenceCoefficients
+from stvc.codec.prediction import ReferenceCoefficients
+from stvc.codec.profiles import profiles_of
 from stvc.codec.quantize import SKIPPED, STEP_OCTAVE
 from stvc.codec.transform import I32
 from stvc.model.architecture import LOCATION_BITS, SIDE_FEATURES
@@ -48,8 +49,11 @@ def compand(u: npt.NDArray[np.generic]) -> I8:
 def in_steps(value: npt.NDArray[np.generic], steps: npt.NDArray[np.int64]) -> I16:
     """Express coefficients (units of 2**-4 DN) in units of 1/8 step, clipped to int16."""
     reciprocal = (1 << (_RECIPROCAL_BITS + LOCATION_BITS)) // steps
-    u = (value.astype(np.int64) * reciprocal + (1 << _RECIPROCAL_BITS >> 1)) >> _RECIPROCAL_BITS
-    return np.asarray(np.clip(u, -U_LIMIT, U_LIMIT), np.int16)
+    u: npt.NDArray[np.float64] = np.multiply(value, reciprocal.astype(np.float64))
+    # ^ exact: 28 bits times 23
+    u += 1 << _RECIPROCAL_BITS >> 1
+    u *= 2.0**-_RECIPROCAL_BITS
+    return np.asarray(np.clip(np.floor(u, out=u), -U_LIMIT, U_LIMIT, out=u), np.int16)
 
 
 def log2_units(value: npt.NDArray[np.int64] | int, per_octave: int = 8) -> npt.NDArray[np.int64]:
@@ -83,11 +87,12 @@ class UnitFeatures:
     """Inputs of the entropy model for all components of one unit (raster token order)."""
 
     context: I8
-    """(C, N, 256) companded prediction, recent, background and second reference."""
+    """(C, N, 320) companded prediction, recent, background, second reference, running mean."""
     side: I8
     """(C, N, 32) scalars."""
     candidates: I16
-    """(C, N, 64, 3) corrections in 1/8 step: recent, background, mean, minus prediction."""
+    """(C, N, 64, 5) corrections in 1/8 step: recent, background, mean, second reference, running
+    mean, minus prediction."""
 
 
 def unit_features(
@@ -118,13 +123,14 @@ def unit_features(
     def u(value: npt.NDArray[np.generic]) -> I16:
         return in_steps(value, per_token).reshape(c, n, 64)
 
-    recent = u(refs.recent.astype(np.int64) - predicted)
-    background = u(refs.background.astype(np.int64) - predicted)
-    second = u(refs.second.astype(np.int64) - predicted)
-    mean = u(refs.mean.astype(np.int64) - predicted)
-    context = np.concatenate(
-        [compand(-mean.astype(np.int32)), compand(recent), compand(background), compand(second)], -1
-    )
+    recent = u(refs.recent - predicted)
+    background = u(refs.background - predicted)
+    second = u(refs.second - predicted)
+    mean = u(refs.mean - predicted)
+    average = u(refs.average - predicted)
+    # ^ a model of generation 1 takes the first four planes and the first three candidates
+    planes: list[I16] = [-mean, recent, background, second, average]
+    context = np.concatenate([compand(plane) for plane in planes], -1)
     side = np.zeros((c, n, SIDE_FEATURES), np.int64)
     side[..., 0] = frame.step_index * 8 // STEP_OCTAVE - 40
     side[..., 1] = (spread.astype(np.int64) - frame.step_index * 8 // STEP_OCTAVE)[:, None]
@@ -143,12 +149,19 @@ def unit_features(
     side[..., 15] = log2_units(max(frame.gsd, 1)) - 24
     quarter = (frame.day % 365) * 4 // 365
     side[..., 16 + quarter] = 64
-    low, high = PROFILES[profiles][:, :, 0], PROFILES[profiles][:, :, 40]
+    table = profiles_of(refs.generation)
+    low, high = table[profiles][:, :, 0], table[profiles][:, :, 40]
     side[..., 20] = low[:, 0, None]
     side[..., 21] = low[:, 1, None]
     side[..., 22] = high[:, 0, None]
     side[..., 23] = high[:, 1, None]
     side[..., 24] = 8 * abs(frame.shift[0])
     side[..., 25] = 8 * abs(frame.shift[1])
-    candidates = np.stack([recent, background, mean], -1)
+    if refs.generation > 1:
+        side[..., 26] = low[:, 2, None]
+        side[..., 27] = high[:, 2, None]
+        side[..., 28] = low[:, 3, None]
+        side[..., 29] = high[:, 3, None]
+        side[..., 30] = 64 if refs.two_sided else 0
+    candidates = np.stack([recent, background, mean, second, average], -1)
     return UnitFeatures(context, np.clip(side, -127, 127).astype(np.int8), candidates)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from stvc.model.architecture import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
-    GATES,
     GROUPS,
     KEY_LIMIT,
     LOGIT_SHIFT,
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
 
 EXP_STEPS = 128
 LOCATION_LIMIT = 1 << 17
-_TO_RESIDUAL = ("embed", ".out", ".down", ".head")
+TO_RESIDUAL = ("embed", ".out", ".down", ".head")
 # ^ layers that write to the residual stream; all others make int8 activations
-_LIMIT = 1 << 15
+LIMIT = 1 << 15
 # ^ far beyond what a trained network produces; keeps every later sum exact in float32
 
 Steps = Generator[tuple[int, int, "Tensor", "Tensor"], "Tensor", None]
@@ -72,7 +71,7 @@ class EntropyNetwork:
         for key, weight in tensors.items():
             name, _, part = key.rpartition(".")
             if part == "weight":
-                finer = RESIDUAL_BITS - ACTIVATION_BITS if name.endswith(_TO_RESIDUAL) else 0
+                finer = RESIDUAL_BITS - ACTIVATION_BITS if name.endswith(TO_RESIDUAL) else 0
                 bits = tensors[name + ".bits"].to(torch.int32) - finer
                 bias = tensors[name + ".bias"].to(device)
                 self._maps[name] = arithmetic.linear(weight.to(device), bias, bits.to(device))
@@ -86,7 +85,7 @@ class EntropyNetwork:
 
     def _residual(self, name: str, x: Tensor) -> Tensor:
         """Map int8 activations to the residual stream's units of 1/64."""
-        return self._maps[name](x).clamp_(-_LIMIT, _LIMIT)
+        return self._maps[name](x).clamp_(-LIMIT, LIMIT)
 
     def _activation(self, name: str, x: Tensor, low: int, high: int) -> Tensor:
         """Map int8 activations to int8 activations."""
@@ -129,7 +128,12 @@ class EntropyNetwork:
         return self._residual(name + ".down", mid)
 
     def _known(self, symbols: Tensor) -> Tensor:
-        return self._compand[(symbols.long() * 8).clamp(-U_LIMIT, U_LIMIT) + U_LIMIT]
+        return self._compand[self._position_of(symbols)]
+
+    @staticmethod
+    def _position_of(symbols: Tensor) -> Tensor:
+        """Where symbols stand in the table of companded values."""
+        return (symbols.long() * 8).clamp_(-U_LIMIT, U_LIMIT).add_(U_LIMIT)
 
     def steps(
         self,
@@ -143,8 +147,8 @@ class EntropyNetwork:
 
         Parameters
         ----------
-        features : Tensor, (B, tokens, FEATURES) int8, memory order
-        candidates : Tensor, (B, tokens, 64, 3) int16, units of 1/8 step
+        features : Tensor, (B, tokens, config.features) int8, memory order
+        candidates : Tensor, (B, tokens, 64, n) int16, units of 1/8 step
         importance : Tensor, (B, tokens) uint8
         valid : Tensor, (tokens,) bool
             False for padding.
@@ -198,14 +202,16 @@ class EntropyNetwork:
                     b, half, -1
                 )
                 hq = hq + self._mlp(name, hq)
-                out = self._residual(name + ".head", self._quantize(hq)).view(b, half, 2 + GATES, n)
+                out = self._residual(name + ".head", self._quantize(hq)).view(
+                    b, half, 2 + self.config.gates, n
+                )
                 gates = out[:, :, 2:].clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-                moved = (gates[:, :, :3] * candidates[:, rows, low:high].transpose(2, 3)).sum(
+                moved = (gates[:, :, :-1] * candidates[:, rows, low:high].transpose(2, 3)).sum(
                     2, dtype=kind
                 )
                 if g < 2:
                     around = neighbor_candidates(symbols, importance, layout)[g]
-                    moved = moved + gates[:, :, 3] * around[:, rows].to(kind)
+                    moved = moved + gates[:, :, -1] * around[:, rows].to(kind)
                 location = self.arithmetic.shift(8 * out[:, :, 0] + moved, RESIDUAL_BITS)
                 scale = self.arithmetic.shift(
                     SCALE_OCTAVE * out[:, :, 1] + (SCALE_ZERO << RESIDUAL_BITS), RESIDUAL_BITS

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PACKAGED = Path(__file__).parent / "weights"
 DEFAULT_FILE = PACKAGED / "DEFAULT"
+_FASTEST, _INT8 = "fastest", "int8"
+_GENERATION_1 = {"references": 4, "candidates": 3}
+# ^ files of that generation do not say so; their ids are hashes over a configuration without it
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class EntropyModel:
     network: EntropyNetwork
     models: Models
     notes: dict[str, Any]
+
+    @property
+    def generation(self) -> int:
+        """Of the codec that the model was trained for."""
+        return 1 if self.network.config.references == 4 else 2
 
 
 def default_model_id() -> str:
@@ -60,7 +68,8 @@ def installed() -> list[str]:
 
 def content_hash(tensors: Mapping[str, Tensor], config: NetworkConfig) -> str:
     """sha256 over names, shapes, values and the configuration."""
-    digest = hashlib.sha256(json.dumps(vars(config), sort_keys=True).encode())
+    shape = {k: v for k, v in vars(config).items() if v != _GENERATION_1.get(k)}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     for name in sorted(tensors):
         values = tensors[name].numpy()
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
@@ -81,13 +90,28 @@ def load_model(
     return _load(model_id or default_model_id(), arithmetic or config.arithmetic(), device)
 
 
+def _network(
+    tensors: Mapping[str, Tensor], shape: NetworkConfig, arithmetic: str, device: str
+) -> EntropyNetwork:
+    """Build a network on some arithmetic; all give the same bits."""
+    from stvc.model.int8 import Int8Network, usable
+    from stvc.model.network import EntropyNetwork
+
+    if arithmetic == _INT8 or (arithmetic == _FASTEST and device == "cpu" and usable()):
+        try:
+            return Int8Network(tensors, shape)
+        except OverflowError:
+            pass
+    name = "float32" if arithmetic in (_FASTEST, _INT8) else arithmetic
+    return EntropyNetwork(tensors, shape, Arithmetic(name), device)
+
+
 @lru_cache(maxsize=4)
 def _load(model_id: str, arithmetic: str, device: str) -> EntropyModel:
     from safetensors import SafetensorError, safe_open
 
     from stvc.codec.rangecoder import Models
     from stvc.codec.tables import Tables
-    from stvc.model.network import EntropyNetwork
 
     for folder in model_folders():
         path = folder / f"{model_id}.safetensors"
@@ -103,7 +127,7 @@ def _load(model_id: str, arithmetic: str, device: str) -> EntropyModel:
         with safe_open(path, "pt") as file:
             notes = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        shape = NetworkConfig(**json.loads(notes["config"]))
+        shape = NetworkConfig(**{**_GENERATION_1, **json.loads(notes["config"])})
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(
             f"entropy model file {path} cannot be read ({error}); install it again"
@@ -115,5 +139,5 @@ def _load(model_id: str, arithmetic: str, device: str) -> EntropyModel:
             "its id; install it again"
         )
     tables = Tables(tensors["tables.frequencies"].numpy(), tensors["tables.starts"].numpy())
-    network = EntropyNetwork(tensors, shape, Arithmetic(arithmetic), device)
+    network = _network(tensors, shape, arithmetic, device)
     return EntropyModel(model_id, network, Models(tables), notes)

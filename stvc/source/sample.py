@@ -23,6 +23,7 @@ from stvc.bands import find_band
 from stvc.dataset import dataset_from_series
 from stvc.errors import NoDataError, SourceError
 from stvc.grid import GridSpec, Window, crs_wkt_of
+from stvc.source.planning import FetchPlan
 from stvc.source.protocol import Times
 from stvc.types import U8, U16, GroupGrid, MaskGrid, Series
 
@@ -143,6 +144,31 @@ class SampleSource:
                 attrs=attrs,
                 band_attrs={name: {} for name, _ in wanted},
             )
+        )
+
+    def plan(
+        self,
+        aoi: Aoi,
+        start: date | None,
+        end: date | None,
+        bands: Sequence[str] | None,
+        exclude: Collection[np.datetime64],
+    ) -> FetchPlan:
+        """Tell what `fetch` would bring; see `stvc.source.planning.plan_fetch`."""
+        wanted = _choose(bands)
+        window, _ = self._window(aoi, self._read_layout())
+        height, width = window.shape
+        had = {time.astype("datetime64[s]") for time in exclude}
+        times = [time for time in self.dates(aoi, start, end) if time not in had]
+        finest = min(gsd for _, gsd in wanted)
+        pixels = sum(2 * height * width * 100 // gsd**2 for _, gsd in wanted)
+        return FetchPlan(
+            times=np.array(times, dtype="datetime64[s]"),
+            height=height * 10 // finest,
+            width=width * 10 // finest,
+            gsd=float(finest),
+            raw_bytes=(pixels + height * width // 4) * len(times),
+            requests=0,
         )
 
     def _window(self, aoi: Aoi, layout: _Layout) -> tuple[Window, float]:

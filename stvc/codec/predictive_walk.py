@@ -1,0 +1,265 @@
+"""The walk of the predictive coder over one unit, shared by encoder and decoder.
+
+At each step of the slanted front (`stvc.codec.predictive_layout`), every pixel gets four linear
+predictions from its earlier neighbors, earlier bands and references (weights learned slowly and
+quickly, with and without the references), blended by how well each did on the neighbors; and a
+scale, from a linear model of log |error| on the errors around. The coder then tells the pixels, and
+the sums that the weights come from grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.predictive_layout import BANDS_BACK, Layout
+from stvc.codec.predictive_learning import (
+    BASE_CONTEXTS,
+    PREDICTORS,
+    SCALE_BITS,
+    WEIGHT_BITS,
+    Learner,
+    Memory,
+)
+from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+EIGHTH = 8
+"""Predictions are in 1/8 DN."""
+PEAK = 65535
+
+_CAUSAL = tuple(
+    zip(
+        (0, -1, -1, -1, 0, -2, -1, -2, -2, 0, -2, -3, -2, -1, -3, -3),
+        (-1, 0, -1, 1, -2, 0, -2, -1, 1, -3, -2, 0, 2, -3, -1, 1),
+        strict=True,
+    )
+)
+"""(rows, columns) to earlier pixels, the nearest first."""
+_CROSS = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0))
+_SQUARE = (*_CROSS, (-1, -1), (-1, 1), (1, -1), (1, 1))
+_AROUND = _CAUSAL[:10]
+"""Own errors that tell the scale; the first six also blend the predictions."""
+_BLEND_SHARES = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
+_ERROR_LIMIT = float(1 << 14)
+_START_ERROR = 160.0
+_TRAIN_POWERS = falling_powers((11, 128), 4095, 256)
+_BLEND_POWERS = falling_powers((3, OCTAVE), 1 << 24, 129)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Pixels that the coder is asked for."""
+
+    cells: I64
+    """(n,) cells of visible pixels."""
+    band: I64
+    """(n,) position of their band in the coding order."""
+    prediction: I64
+    """(n,) in 1/8 DN, within 0 to 65535 DN."""
+    scale: I64
+    """(n,) 16 log2 of the expected (half a level + |error|) in 1/8 DN."""
+
+
+Code = Callable[[Step], I64]
+"""Gives the (n,) values of a step's pixels, DN."""
+
+
+class _Features:
+    """Gathers what pixels are predicted from.
+
+    Rows of the result: own neighbors against their mean; per earlier band its neighborhood against
+    its left pixel, and that pixel against the mean; then the same per reference, and there the
+    earlier bands' centers.
+    """
+
+    def __init__(self, layout: Layout, references: int) -> None:
+        offsets = [layout.offset(*o) for o in _CAUSAL]
+        self.groups: list[tuple[int, int]] = []
+        self.levels: list[int] = []
+        for back in range(1, BANDS_BACK + 1):
+            around = _SQUARE if back < BANDS_BACK else _CROSS
+            self.groups.append((len(offsets), len(around)))
+            offsets += [layout.offset(*o, back) for o in around]
+        self.sizes = (len(_CAUSAL) + len(_SQUARE), len(offsets))
+        for r in range(1, references + 1):
+            around = _SQUARE if r < 3 else _CROSS
+            self.groups.append((len(offsets), len(around)))
+            offsets += [r * layout.size + layout.offset(*o) for o in around]
+        self.pairs = len(offsets)
+        centers = [
+            r * layout.size + layout.offset(0, 0, back)
+            for r in range(1, min(references, 2) + 1)
+            for back in range(1, BANDS_BACK + 1)
+        ]
+        self.count = self.pairs + len(centers)
+        self.offsets = np.array([*offsets, *centers, *(k - 1 for k in centers)], np.int64)[:, None]
+
+    def gather(self, values: F64, cells: I64, band_starts: I64) -> tuple[F64, F64, F64]:
+        """Return ((K, n) features, (n,) own mean, (G, n) local slopes of self and references)."""
+        around = values.take(self.offsets + cells)
+        mean = np.floor((around[0] + around[1]) * 0.5)
+        features = around[: self.count]
+        west, north, corner, east = around[:4]
+        slopes = [np.abs(north - corner) + np.abs(west - corner) + np.abs(north - east)]
+        for k, (start, length) in enumerate(self.groups):
+            group = features[start : start + length]
+            left = group[1].copy()
+            if k >= BANDS_BACK:
+                slopes.append(np.abs(2 * group[0] - group[1] - group[2]))
+            group -= left
+            group[1] = left - mean
+            if k < BANDS_BACK:
+                group[1, : band_starts[min(k + 1, len(band_starts) - 1)]] = 0
+        features[: len(_CAUSAL)] -= mean
+        features[self.pairs :] -= around[self.count :]
+        return features, mean, np.stack(slopes)
+
+
+def walk(
+    layout: Layout,
+    references: list[F64],
+    hidden: Bool | None,
+    unclear: Bool,
+    first: F64,
+    max_error: int,
+    memory: Memory | None,
+    code: Code,
+) -> tuple[F64, Memory]:
+    """Visit all pixels of a unit.
+
+    Parameters
+    ----------
+    layout : Layout
+    references : list of array, each (size,) float64
+        `Layout.planes` of earlier frames.
+    hidden : array, (C H W,) bool, optional
+        Pixels in coding order that are filled in, not coded.
+    unclear : array, (C H W,) bool
+        Pixels in coding order that a mask flags; they may be noisier.
+    first : array, (C,) float64
+        DN to assume above the first row of each band.
+    max_error : int
+    memory : Memory, optional
+        What the date before taught.
+    code : callable
+        Codes the pixels of one step.
+
+    Returns
+    -------
+    array, (size,) float64
+        Values of all cells.
+    Memory
+        For the next date.
+    """
+    c = layout.shape[0]
+    values = np.concatenate([np.zeros(layout.size), *references])
+    own = values[: layout.size]
+    own[BANDS_BACK * layout.plane :] = first.repeat(layout.plane)
+    errors = np.zeros(layout.size)
+    errors[BANDS_BACK * layout.plane :] = _START_ERROR
+    squares = np.full((PREDICTORS, layout.size), _START_ERROR * _START_ERROR)
+    features = _Features(layout, len(references))
+    around = np.array([layout.offset(*o) for o in _AROUND], np.int64)[:, None]
+    across = np.array(
+        [layout.offset(*o, back) for back in (1, 2) for o in _CROSS]
+        + [layout.offset(0, 0, BANDS_BACK)],
+        np.int64,
+    )[:, None]
+    shares = np.array(_BLEND_SHARES)[None, :, None]
+    blur = float(EIGHTH * (2 * max_error + 1))
+    # ^ width of a level in 1/8 DN: what errors are told apart by
+    doubt = blur * blur * 4
+    contexts = BASE_CONTEXTS + len(references)
+    sizes = (features.count, *features.sizes)
+    learner = Learner(c, sizes, contexts, layout.shape[1] * layout.shape[2], memory)
+    for step in range(len(layout.starts) - 1):
+        span = slice(layout.starts[step], layout.starts[step + 1])
+        cells, bounds = layout.cells[span], layout.band_starts[step]
+        if not len(cells):
+            continue
+        rows, mean, slopes = features.gather(values, cells, bounds)
+        each = np.empty((PREDICTORS, len(cells)))
+        for b in range(c):
+            part = slice(bounds[b], bounds[b + 1])
+            if part.start < part.stop:
+                np.matmul(learner.weights[b], rows[:, part], out=each[:, part])
+        each = np.floor(each * 2.0 ** (3 - WEIGHT_BITS)) + mean * EIGHTH
+        each = np.clip(each, 0, PEAK * EIGHTH)
+        near = cells + around
+        missed = (squares[:, near[: len(_BLEND_SHARES)]] * shares).sum(1) + doubt
+        ranks = log16(missed)
+        shares_of = _BLEND_POWERS[np.minimum(ranks - ranks.min(0), len(_BLEND_POWERS) - 1)]
+        total = (shares_of * each).sum(0).astype(np.int64)
+        prediction = total // shares_of.sum(0).astype(np.int64)
+
+        close, beside = errors.take(near), errors.take(cells + across)
+        context = np.empty((contexts, len(cells)))
+        context[:3] = log16(blur + close[[0, 1, 3]])
+        context[3] = log16(4 * blur + close[:4].sum(0))
+        context[4] = log16(6 * blur + close[4:].sum(0))
+        context[5] = log16(blur + each.max(0) - each.min(0))
+        context[6:8] = log16(blur + beside[[0, 5]])
+        context[8] = log16(4 * blur + beside[1:5].sum(0))
+        context[9] = log16(4 * blur + beside[6:10].sum(0))
+        context[10] = log16(blur + beside[10])
+        flagged = unclear[span]
+        context[11] = flagged * float(OCTAVE)
+        context[12] = OCTAVE
+        context[13:] = log16(1 + slopes)
+        expected = np.empty(len(cells))
+        for b in range(c):
+            part = slice(bounds[b], bounds[b + 1])
+            if part.start < part.stop:
+                np.matmul(learner.scale_weights[b], context[:, part], out=expected[part])
+        scale = np.floor(expected * 2.0**-SCALE_BITS).astype(np.int64)
+
+        band = cells // layout.plane - BANDS_BACK
+        shown = np.ones(len(cells), bool) if hidden is None else ~hidden[span]
+        told = np.empty(len(cells))
+        if shown.all():
+            told[:] = code(Step(cells, band, prediction, scale))
+        else:
+            told[:] = _fill(features, rows, mean, len(references))
+            if shown.any():
+                told[shown] = code(Step(cells[shown], band[shown], prediction[shown], scale[shown]))
+        own[cells] = told
+        miss = np.minimum(np.abs(told * EIGHTH - prediction), _ERROR_LIMIT)
+        square = np.minimum(np.abs(told * EIGHTH - each), _ERROR_LIMIT)
+        square *= square
+        if not shown.all():
+            # an invented pixel teaches nothing: it passes on what its neighbors did
+            miss = np.where(shown, miss, np.floor((close[0] + close[1]) * 0.5))
+            kept = squares[:, near[:2]]
+            square = np.where(shown, square, np.floor((kept[:, 0] + kept[:, 1]) * 0.5))
+        errors[cells] = miss
+        squares[:, cells] = square
+        edge = slice(layout.margin_starts[step], layout.margin_starts[step + 1])
+        if edge.start < edge.stop:
+            to, source = layout.margin_to[edge], layout.margin_from[edge]
+            own[to], errors[to] = own[source], errors[source]
+            squares[:, to] = squares[:, source]
+        rough = np.floor(slopes[0] * 5.625) + beside[0] + (4 * EIGHTH + 4 * max_error)
+        trust = _TRAIN_POWERS[np.minimum(log16(rough) - 5 * OCTAVE, len(_TRAIN_POWERS) - 1)]
+        logs = log16(blur * 0.5 + miss).astype(np.float64)
+        learner.add(
+            (rows, told - mean, trust * shown, context, logs, shown.astype(np.float64)), bounds
+        )
+    return np.asarray(own, np.float64), learner.memory()
+
+
+def _fill(features: _Features, rows: F64, mean: F64, references: int) -> F64:
+    """Values of don't-care pixels: the first reference's relief on the neighbors' level."""
+    if not references:
+        return mean
+    start, _ = features.groups[BANDS_BACK]
+    relief = rows[start] - np.floor(rows[start + 2] * 0.5)
+    # ^ center and north against west: the center against the mean of north and west
+    filled: F64 = np.clip(mean + relief, 0, PEAK)
+    return filled

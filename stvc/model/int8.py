@@ -1,0 +1,341 @@
+"""The entropy network on 8-bit integer products (VNNI and its like), a few times faster.
+
+Activations are uint8 with an offset of 128; oneDNN multiplies them by int8 weights into int32,
+scales each row by a power of two, adds a bias and rounds, all in one pass. Every intermediate value
+that matters is an integer multiple of a power of two within 24 bits, so that nothing depends on the
+order of summation; `usable` tries it out on extreme operands, since CPUs without 8-bit dot products
+may saturate on the way. The float32 network in `stvc.model.network` is what it must equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from stvc.model.architecture import (
+    ACTIVATION_BITS,
+    ACTIVATION_LIMIT,
+    GROUPS,
+    KEY_LIMIT,
+    LOGIT_SHIFT,
+    RESIDUAL_BITS,
+    SCALE_OCTAVE,
+    SCALE_ZERO,
+    SCALES,
+    NetworkConfig,
+    TokenLayout,
+)
+from stvc.model.arithmetic import Arithmetic
+from stvc.model.neighbors import Neighbors
+from stvc.model.network import EXP_STEPS, LIMIT, LOCATION_LIMIT, TO_RESIDUAL, EntropyNetwork, Steps
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+OFFSET = 128
+"""Of activations in uint8."""
+_EXACT = 1 << 24
+_FEW = 160
+# ^ rows up to which a plain product and separate passes cost less than a fused one
+_TRIALS = ((16, 544, 128), (48, 128, 256), (331, 256, 128), (8, 1, 128), (8, 15, 128))
+# ^ rows, columns, outputs of the products that are tried out
+_CHUNK = 48
+# ^ query blocks whose keys and logits stay in a core's cache
+Map = Callable[["Tensor"], "Tensor"]
+
+
+def _product(
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    dtype: torch.dtype,
+    offset: int = 0,
+    base: int = 0,
+) -> Map:
+    """Prepare ``x -> round(x @ weight.T * scale + bias) + offset`` for uint8 ``x``.
+
+    Parameters
+    ----------
+    weight : Tensor, (rows, columns) int8
+    scale, bias : Tensor, (rows,) float32
+    dtype : torch.dtype
+        float32 (then nothing is rounded) or uint8 (saturated).
+    offset : int
+    base : int
+        What ``x`` holds for zero; `bias` makes up for it.
+    """
+    import torch
+
+    short = dtype == torch.uint8
+    packed = torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
+    zeros = torch.zeros(len(weight), dtype=torch.int32)
+    run = torch.ops.onednn.qlinear_pointwise.default
+
+    columns = weight.T
+    few = _FEW if weight.shape[1] % 8 == 0 else 0
+    # ^ torch._int_mm mistakes the layout of a matrix of one row
+    narrow = bias + base * weight.float().sum(1) * scale + (offset + 0.5 - scale / 4) * short
+    # ^ the same for int8 operands, with rounding down as the last step
+    top = 255.0
+
+    def mapped(x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        if len(rows) <= few:
+            signed = (rows ^ base).view(torch.int8) if base else rows.view(torch.int8)
+            small = torch.addcmul(narrow, torch._int_mm(signed, columns).to(torch.float32), scale)
+            if short:
+                small = small.clamp_(0, top).to(torch.uint8)
+            return small.view(*x.shape[:-1], -1)
+        found: Tensor = run(
+            x, 1.0, 0, packed, scale, zeros, bias, 1.0, offset, dtype, "none", [], ""
+        )
+        return found
+
+    return mapped
+
+
+@lru_cache(maxsize=1)
+def usable() -> bool:
+    """Whether this machine and this torch multiply 8-bit integers exactly, and faster."""
+    import time
+
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    try:
+        for rows, columns, out in (
+            (16, 544, 128),
+            (48, 128, 256),
+            (331, 256, 128),
+            (8, 1, 128),
+            (8, 15, 128),
+        ):
+            for extreme in (True, False):
+                x = torch.randint(0, 256, (rows, columns), generator=generator)
+                w = torch.randint(-127, 128, (out, columns), generator=generator)
+                if extreme:
+                    x, w = torch.full_like(x, 255), torch.sign(w) * 127
+                    w[: out // 2] = 127 if columns < 257 else w[: out // 2]
+                bits = torch.randint(6, 14, (out,), generator=generator)
+                scale = 2.0 ** -bits.float()
+                bias = torch.randint(-4096, 4096, (out,), generator=generator).float() * scale
+                exact = ((x - OFFSET) @ w.T).double() * scale.double() + bias.double()
+                shifted = bias - OFFSET * w.float().sum(1) * scale
+                weight, given = w.to(torch.int8), x.to(torch.uint8)
+                plain = _product(weight, scale, shifted, torch.float32, 0, OFFSET)(given)
+                if not torch.equal(plain.double(), exact):
+                    return False
+                near = shifted + scale / 4
+                short = _product(weight, scale, near, torch.uint8, OFFSET, OFFSET)(given)
+                wanted = torch.floor(exact + 0.5).add_(OFFSET).clamp_(0, 255)
+                if not torch.equal(short.double(), wanted):
+                    return False
+        x = torch.full((512, 256), 100, dtype=torch.uint8)
+        weight = torch.ones(256, 256, dtype=torch.int8)
+        ones = torch.ones(256)
+        quick = _product(weight, ones, ones, torch.float32)
+        slow_x, slow_w = x.float(), weight.float()
+
+        def cost(run: Callable[[], object]) -> float:
+            best = float("inf")
+            for _ in range(4):
+                start = time.thread_time()
+                run()
+                best = min(best, time.thread_time() - start)
+            return best
+
+        return cost(lambda: quick(x)) < cost(lambda: torch.mm(slow_x, slow_w))
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+
+
+class Int8Network(EntropyNetwork):
+    """`EntropyNetwork` on 8-bit products; CPU only.
+
+    Raises
+    ------
+    OverflowError
+        If the weights are so large that 24 bits might not do: use float32 then.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], config: NetworkConfig) -> None:
+        import torch
+
+        super().__init__(tensors, config, Arithmetic("float32"))
+        self._fast: dict[str, Map] = {}
+        self._clamped: dict[str, bool] = {}
+        for key, weight in tensors.items():
+            name, _, part = key.rpartition(".")
+            if part == "weight":
+                self._prepare(
+                    name, weight, tensors[name + ".bias"].double(), tensors[name + ".bits"]
+                )
+        self._keys_offset = {k: v - OFFSET for k, v in self._position.items()}
+        self._compand8 = (self._compand + OFFSET).to(torch.uint8)
+
+    def _prepare(self, name: str, weight: Tensor, bias: Tensor, bits: Tensor) -> None:
+        import torch
+
+        residual = name.endswith(TO_RESIDUAL)
+        bits = bits.double() - (RESIDUAL_BITS - ACTIVATION_BITS if residual else 0)
+        scale = 2.0**-bits
+        magnitude = weight.double().abs().sum(1)
+        base = 0 if name.endswith(".down") else OFFSET
+        shifted = bias - base * weight.double().sum(1)
+        reach = (magnitude * ACTIVATION_LIMIT + bias.abs() + 1) * scale
+        if (
+            float(magnitude.max()) * 255 >= _EXACT
+            or float(shifted.abs().max()) * 4 >= _EXACT
+            or float((reach * 2.0 ** bits.clamp_min(0)).max()) >= _EXACT / 2
+            or float(bits.max()) > 14
+        ):
+            raise OverflowError(name)
+        if residual:
+            added, dtype, offset = torch.full_like(scale, 0.5), torch.float32, 0
+            self._clamped[name] = float(reach.max()) >= LIMIT
+        else:
+            # a quarter of a unit turns rounding to even into rounding half up
+            added, dtype, offset = scale / 4, torch.uint8, 0 if name.endswith(".up") else OFFSET
+        self._fast[name] = _product(
+            weight, scale.float(), (shifted * scale + added).float(), dtype, offset, base
+        )
+
+    def _to_residual(self, name: str, x: Tensor) -> Tensor:
+        out = self._fast[name](x).floor_()
+        return out.clamp_(-LIMIT, LIMIT) if self._clamped[name] else out
+
+    @staticmethod
+    def _activations(h: Tensor) -> Tensor:
+        """Residual stream to uint8 activations."""
+        import torch
+
+        small = h * 2.0 ** (ACTIVATION_BITS - RESIDUAL_BITS)
+        small.add_(OFFSET + 0.5).clamp_(OFFSET - ACTIVATION_LIMIT, OFFSET + ACTIVATION_LIMIT)
+        # ^ rounding down is what the conversion does to positive numbers
+        return small.to(torch.uint8)
+
+    def _key_value(self, name: str, x: Tensor, out: Tensor) -> None:
+        """Write keys and values of activations (B, n, d) to (B, n, 2 d) uint8."""
+        d = self.config.width
+        kv = self._fast[name + ".keyvalue"](x)
+        kv[..., :d].clamp_(OFFSET - KEY_LIMIT, OFFSET + KEY_LIMIT)
+        kv[..., d:].clamp_(min=OFFSET - ACTIVATION_LIMIT)
+        out.copy_(kv)
+
+    def _mix(self, name: str, x: Tensor, kv: Tensor, index: Tensor) -> Tensor:
+        """Attention of activations x (B, blocks, n, d) uint8 to kv (B, tokens + 1, 2 d) uint8."""
+        import torch
+
+        b, blocks, n, d = x.shape
+        heads, dh = self.config.heads, self.config.width // self.config.heads
+        q = self._fast[name + ".query"](x.reshape(-1, d)).clamp_(min=OFFSET - ACTIVATION_LIMIT)
+        position = self._keys_offset[name + ".position"].view(1, -1, heads, dh)
+        position = position.permute(2, 0, 1, 3)
+        mixed = torch.empty(b * blocks, n, heads, dh, dtype=torch.uint8)
+        q = q.view(b * blocks, n, heads, dh)
+        flat = kv.view(-1, 2 * d)
+        keys = index.shape[1]
+        if b > 1:
+            start = torch.arange(b).view(b, 1, 1) * kv.shape[1]
+            index = (index[None] + start).view(b * blocks, keys)
+        for at in range(0, b * blocks, _CHUNK):
+            rows = index[at : at + _CHUNK]
+            count = len(rows)
+            near = flat.index_select(0, rows.reshape(-1)).view(count, keys, 2, heads, dh)
+            near = near.permute(2, 3, 0, 1, 4)
+            # ^ one batch of small products for all heads wants them outermost
+            k = torch.add(near[0], position, out=torch.empty(heads, count, keys, dh))
+            v = torch.empty(heads, count, keys, dh).copy_(near[1])
+            ask = torch.empty(heads, count, n, dh)
+            ask.copy_(q[at : at + count].permute(2, 0, 1, 3))
+            ask.sub_(OFFSET).mul_(2.0**-LOGIT_SHIFT)
+            logits = torch.bmm(
+                ask.view(heads * count, n, dh), k.view(heads * count, keys, dh).transpose(1, 2)
+            )
+            top = logits.amax(-1, keepdim=True).add_(0.5).floor_().add_(0.5 - 2.0**-LOGIT_SHIFT)
+            below = torch.sub(top, logits, out=logits)
+            # ^ cut to an integer it is round(top) - round(logit), both half up
+            place = below.clamp_(max=EXP_STEPS - 1).to(torch.int32)
+            weight = self._exp.index_select(0, place.view(-1)).view(logits.shape)
+            total = weight.sum(-1, keepdim=True)
+            out = torch.bmm(weight, v.view(heads * count, keys, dh))
+            out = out.mul_(2).add_(total).div_(total.mul_(2)).floor_().view(ask.shape)
+            # ^ see Arithmetic.divide_round; values carry their offset, so the result does
+            mixed[at : at + count].copy_(out.permute(1, 2, 0, 3))
+        return mixed.view(b, blocks, n, d)
+
+    def _expand(self, name: str, h: Tensor) -> Tensor:
+        mid = self._fast[name + ".up"](self._activations(h)).clamp_(max=ACTIVATION_LIMIT)
+        return self._to_residual(name + ".down", mid)
+
+    def steps(
+        self,
+        features: Tensor,
+        candidates: Tensor,
+        importance: Tensor,
+        valid: Tensor,
+        layout: TokenLayout,
+    ) -> Steps:
+        """Walk the coding order; see `EntropyNetwork.steps`."""
+        import torch
+
+        b, tokens, _ = features.shape
+        d, gates = self.config.width, self.config.gates
+        blocks, half = layout.blocks, tokens // 2
+        trunk_keys = torch.from_numpy(layout.trunk_keys)
+        step_keys = torch.from_numpy(layout.step_keys)
+        kv = torch.empty(b, tokens + 1, 2 * d, dtype=torch.uint8)
+        kv[:, tokens] = OFFSET
+        # ^ tokens off the grid are never keys but through this row
+
+        # int8 to uint8 with offset: the highest bit turns over
+        h = self._to_residual("embed", features.view(torch.uint8) ^ OFFSET)
+        for layer in range(self.config.trunk):
+            name = f"trunk.{layer}"
+            x = self._activations(h)
+            self._key_value(name, x, kv[:, :tokens])
+            ask = x.view(b, 2, blocks, 8, d).transpose(1, 2).reshape(b, blocks, 16, d)
+            mixed = self._mix(name, ask, kv, trunk_keys)
+            mixed = mixed.view(b, blocks, 2, 8, d).transpose(1, 2).reshape(b, tokens, d)
+            h.add_(self._to_residual(name + ".out", mixed))
+            h.add_(self._expand(name, h))
+        phase = [h[:, :half].contiguous(), h[:, half:].contiguous()]
+        symbols = torch.zeros(b, tokens, 64, dtype=torch.int32)
+        around = Neighbors(importance, layout)
+        for g, (low, high) in enumerate(GROUPS):
+            name, n = f"step.{g}", high - low
+            for p in (0, 1):
+                rows = slice(p * half, (p + 1) * half)
+                if p == 0:
+                    asks = [self._activations(x) for x in phase]
+                    self._key_value(name, asks[0], kv[:, :half])
+                    self._key_value(name, asks[1], kv[:, half:tokens])
+                hq = phase[p]
+                mixed = self._mix(name, asks[p].view(b, blocks, 8, d), kv, step_keys)
+                hq.add_(self._to_residual(name + ".out", mixed.view(b, half, d)))
+                hq.add_(self._expand(name, hq))
+                out = self._to_residual(name + ".head", self._activations(hq))
+                out = out.view(b, half, 2 + gates, n)
+                gate = out[:, :, 2:].clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+                moves = candidates[:, rows, low:high].transpose(2, 3)
+                moved = (gate[:, :, :-1].mul_(moves)).sum(2)
+                if (g, p) == (0, 1):
+                    moved += gate[:, :, -1] * around.levels(symbols)[:, half:]
+                elif g == 1:
+                    if p == 0:
+                        slopes = around.slopes(symbols)
+                    moved += gate[:, :, -1] * slopes[:, rows]
+                location = self.arithmetic.shift(moved.add_(out[:, :, 0], alpha=8), RESIDUAL_BITS)
+                scale = out[:, :, 1] * (SCALE_OCTAVE * 2.0**-RESIDUAL_BITS)
+                scale.add_(SCALE_ZERO + 0.5).floor_().clamp_(0, SCALES - 1)
+                location.clamp_(-LOCATION_LIMIT, LOCATION_LIMIT)
+                found = yield g, p, location.to(torch.int32), scale.to(torch.int32)
+                symbols[:, rows, low:high] = found
+                if g == len(GROUPS) - 1 and p == 1:
+                    return
+                known = self._compand8[self._position_of(found)]
+                hq.add_(self._to_residual(name + ".embed", known))
+                if p == 0:
+                    self._key_value(name, self._activations(hq), kv[:, :half])

@@ -1,0 +1,1 @@
+"""Pictures of archives: views of frames, color tables, quick looks."""
