@@ -14,6 +14,8 @@ frame_appended     field, time, bytes, clear_share, late (older than a date that
                    product_id, baseline where the source names them
 frame_superseded   field, time, bytes, and product_id, baseline: the version that stays on record;
                    by: the same keys of the new one, which has a frame_appended of its own
+frame_missing      field, time, product_id, baseline; error (class name) and message, null where the
+                   source does not tell: it was listed, but not delivered; the next run tries again
 frame_planned      field, time, and product_id, baseline (dry runs only)
 field_done         field, status (written, appended, unchanged or planned), path, frames_added,
                    frames_superseded, frames_planned, frames_missing (listed by the source, but not

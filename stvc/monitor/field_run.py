@@ -6,7 +6,6 @@ which process does it, how often, or what happened to the one that tried before.
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -20,21 +19,22 @@ import stvc.api as api
 from stvc.aoi import Aoi, parse_aoi
 from stvc.archive import ArchiveReader, FrameRecord, lock
 from stvc.cli.masking import mask_option
-from stvc.errors import BudgetError, RadiometryError, StvcError
-from stvc.exit_codes import ExitCode
+from stvc.errors import BudgetError, RadiometryError
 from stvc.masks.choice import MaskChoice, choose_mask
+from stvc.monitor.failures import failure_of
 from stvc.monitor.listing import (
     Budgeted,
     Estimates,
     IncompleteError,
     Listed,
+    Loss,
     fetch,
     list_frames,
     losses,
     spent_by,
 )
-from stvc.monitor.records import frame_entries, frame_name, superseded_entries
-from stvc.monitor.results import Failure, FieldResult, FieldTask
+from stvc.monitor.records import frame_entries, frame_name, missing_entries, superseded_entries
+from stvc.monitor.results import FieldResult, FieldTask
 from stvc.monitor.state import remember
 from stvc.monitor.window import batch_size, window
 from stvc.source import Source, get_source
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _KEPT_WARNINGS = 5
+_FRUITLESS = 3
+# ^ So many batches in a row that bring nothing, and the field is left to the next run.
 
 
 class _BudgetReached(Exception):
@@ -76,23 +78,6 @@ def run_field(task: FieldTask) -> FieldResult:
         if not task.dry_run:
             remember(task.archive, result, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     return result
-
-
-def failure_of(error: Exception) -> Failure:
-    """Say what an exception means for a field, with the exit code that it would have alone."""
-    name = type(error).__name__
-    if isinstance(error, StvcError):
-        return Failure(name, str(error), error.exit_code)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what = f"no space left to write ({error.strerror}); free some: the archive is as it was"
-        return Failure(name, what, ExitCode.IO_ERROR)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return Failure(name, f"{where}{error.strerror or error}", ExitCode.IO_ERROR)
-    if isinstance(error, MemoryError):
-        message = "out of memory; set a smaller batch for this field, or use fewer workers"
-        return Failure(name, message, ExitCode.IO_ERROR)
-    return Failure(name, f"unexpected {name}: {error}", ExitCode.FAILURE)
 
 
 class _Work:
@@ -128,10 +113,7 @@ class _Work:
             if task.dry_run:
                 self._plan(source, aoi, bands, wanted)
                 return
-            size = task.settings.batch or batch_size(aoi, bands)
-            for first in range(0, len(wanted), size):
-                self._check_budget(source)
-                self._fetch(source, aoi, bands, wanted[first : first + size], listed)
+            self._fetch_all(source, aoi, bands, wanted, listed)
         except BudgetError as error:
             raise _BudgetReached from error
         finally:
@@ -169,7 +151,7 @@ class _Work:
         if isinstance(source, Estimates) and wanted:
             result.estimate = dict(source.estimate(aoi, bands, len(wanted)))
 
-    def _fetch(
+    def _fetch_all(
         self,
         source: Source,
         aoi: Aoi,
@@ -177,6 +159,35 @@ class _Work:
         wanted: list[Listed],
         listed: list[Listed],
     ) -> None:
+        """Fetch batch by batch; a frame that cannot be had must not keep those behind it away."""
+        size = self.task.settings.batch or batch_size(aoi, bands)
+        lost: list[Loss] = []
+        refused: RadiometryError | None = None
+        tried = fruitless = 0
+        for first in range(0, len(wanted), size):
+            self._check_budget(source)
+            batch, before = wanted[first : first + size], len(self.result.frames)
+            tried += len(batch)
+            try:
+                lost += self._fetch(source, aoi, bands, batch, listed)
+            except RadiometryError as error:
+                refused = error
+            fruitless = 0 if len(self.result.frames) > before else fruitless + 1
+            if fruitless >= _FRUITLESS:
+                break
+        if refused is not None:
+            raise refused
+        if lost:
+            raise IncompleteError(lost, tried)
+
+    def _fetch(
+        self,
+        source: Source,
+        aoi: Aoi,
+        bands: list[str] | None,
+        wanted: list[Listed],
+        listed: list[Listed],
+    ) -> list[Loss]:
         """Fetch some frames and write them; the archive is whole before and after."""
         asked = {frame.time for frame in wanted}
         first, last = (t.astype("datetime64[D]").astype(date) for t in (min(asked), max(asked)))
@@ -184,13 +195,14 @@ class _Work:
         frames = fetch(source, aoi, first, last, bands, exclude)
         lost = losses(frames)
         got = set(frames["time"].values.astype("datetime64[s]"))
-        self.result.frames_missing += len(asked - got)
+        missing = missing_entries(wanted, got, lost)
+        self.result.missing += missing
+        self.result.frames_missing += len(missing)
         if got:
             self._write(choose_mask(frames, MaskChoice(**self.task.settings.mask)))
         if lost and all(loss.error == BudgetError.__name__ for loss in lost):
             raise _BudgetReached
-        if lost:
-            raise IncompleteError(lost, len(asked))
+        return lost
 
     def _write(self, frames: xr.Dataset) -> None:
         """Encode or append, and tell of it."""

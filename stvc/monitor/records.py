@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from stvc.archive import ArchiveReader, Kind
 from stvc.codec.frame_stats import FrameStats
+from stvc.monitor.listing import Listed, Loss
 from stvc.versions import BASELINE_KEYS, PRODUCT_KEYS, superseded
 
 
@@ -68,6 +71,35 @@ def superseded_entries(reader: ArchiveReader, first: int) -> list[dict[str, Any]
         for old, new in sorted(superseded(reader.frames).items())
         if new >= first
     ]
+
+
+def missing_entries(
+    asked: Sequence[Listed], got: Collection[np.datetime64], lost: Sequence[Loss]
+) -> list[dict[str, Any]]:
+    """Describe frames that were asked for, but did not come.
+
+    Parameters
+    ----------
+    asked : sequence of Listed
+    got : collection of datetime64[s]
+        Times of those that came.
+    lost : sequence of Loss
+        What the source says of the others.
+
+    Returns
+    -------
+    list of dict
+        Per frame its name, ``error`` and ``message``; None where the source says nothing.
+    """
+    reasons = {loss.time: loss for loss in lost}
+    entries = []
+    for frame in asked:
+        if frame.time not in got:
+            name = frame_name(int(frame.time.astype(np.int64)), frame.provenance)
+            loss = reasons.get(name["time"])
+            why = (None, None) if loss is None else (loss.error, loss.message)
+            entries.append({**name, "error": why[0], "message": why[1]})
+    return entries
 
 
 def _entry(reader: ArchiveReader, index: int, sizes: Counter[int]) -> dict[str, Any]:

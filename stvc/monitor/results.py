@@ -75,6 +75,8 @@ class FieldResult:
     """Per appended (or planned) frame: time, bytes, clear_share, late, product_id, baseline."""
     superseded: list[dict[str, Any]] = field(default_factory=list)
     """Per superseded frame: the same keys, and ``by``."""
+    missing: list[dict[str, Any]] = field(default_factory=list)
+    """Per frame that was listed but not delivered: time, product_id, baseline, error, message."""
     frames_planned: int = 0
     frames_missing: int = 0
     frames_total: int = 0
@@ -96,6 +98,7 @@ class FieldResult:
         """Add what an earlier attempt in the same run did before it ran out of budget."""
         self.frames = earlier.frames + self.frames
         self.superseded = earlier.superseded + self.superseded
+        self.missing = earlier.missing + self.missing
         self.frames_missing += earlier.frames_missing
         self.bytes_before = earlier.bytes_before
         self.seconds = round(self.seconds + earlier.seconds, 3)

@@ -177,7 +177,8 @@ def run(job: Job, options: RunOptions, log: EventLog | None = None) -> int:
         for result in _results(job, chosen, options, stop, log):
             totals.add(result)
             log.emit_result(result)
-            result.frames, result.superseded = [], []  # told: a run must not grow with its fields
+            # Told: a run must not grow with its fields.
+            result.frames, result.superseded, result.missing = [], [], []
             ended.append(result)
     code = exit_code_of(totals, stop, options.exit_code_if_empty)
     seconds = round(time.perf_counter() - began, 3)
