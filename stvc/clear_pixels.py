@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from stvc.errors import CorruptInputError
-from stvc.masks import SCL_MEANINGS, SCL_UNCLEAR, hidden_on_grid
+from stvc.masks import SCL_MEANINGS, VARIABLES, MaskRule, hidden_on_grid
 from stvc.types import GroupGrid, MaskGrid
 
-MASKS = ("SCL", "mask")
+MASKS = VARIABLES
 """Variables that are masks, not bands."""
 
 
@@ -50,14 +50,32 @@ def hidden_pixels(
             raise CorruptInputError("the mask is boolean: it has no classes to choose from")
         hidden = mask.astype(bool)
     else:
-        hidden = mask.isin(_class_numbers(classes))
+        hidden = _by_rule(mask) if classes is None else mask.isin(_class_numbers(classes))
     plane, grid = _plane(mask), _plane(target)
     return hidden if plane == grid else _on_grid(hidden, plane, target, grid)
 
 
-def _class_numbers(classes: Iterable[int | str] | None) -> list[int]:
-    if classes is None:
-        return sorted(SCL_UNCLEAR)
+def _by_rule(mask: xr.DataArray) -> xr.DataArray:
+    """Hidden pixels by the rule that the mask's attributes tell, as the encoder applied it."""
+    rule = MaskRule.of_attrs(str(mask.name), mask.attrs)
+
+    def hidden(classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        frames = classes.reshape(-1, *classes.shape[-2:]).astype(np.uint8)
+        return rule.hidden(frames).reshape(classes.shape)
+
+    plane = list(_plane(mask))
+    found: xr.DataArray = xr.apply_ufunc(
+        hidden,
+        mask,
+        input_core_dims=[plane],
+        output_core_dims=[plane],
+        dask="parallelized",
+        output_dtypes=[bool],
+    )
+    return found
+
+
+def _class_numbers(classes: Iterable[int | str]) -> list[int]:
     if isinstance(classes, (str, int)):
         classes = [classes]
     numbers = []

@@ -272,3 +272,19 @@ def test_s2cloudless_needs_l1c(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["CLP"].attrs["hidden_values"] == "50-255"
     with pytest.raises(QualityError, match="which L2A lacks"):
         choose_mask(ds.drop_vars("B10"), MaskChoice("s2cloudless"))
+
+
+def test_lazy_datasets_hide_by_the_archives_rule(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ds = dataset(3, (16, 16), groups={"": ("B04", "B08")}, mask="SCL", crs=True)
+    ds["SCL"].values[:] = rng.integers(0, 12, ds["SCL"].shape)
+    chosen = choose_mask(ds, MaskChoice(classes="4,9", dilate=10.0))
+    path = tmp_path / "a.stvc"
+    stvc.encode(chosen, path)
+    with xr.open_dataset(path, engine="stvc") as lazy, stvc.open(path) as archive:
+        whole = archive.to_xarray()
+        assert "SCL" in lazy
+        np.testing.assert_array_equal(lazy["SCL"].values, whole["SCL"].values)
+        assert lazy["SCL"].attrs["hidden_values"] == whole["SCL"].attrs["hidden_values"] == "4,9"
+        shares = [frame["clear_share"] for frame in archive.info()["dates"]]
+        np.testing.assert_allclose(lazy.stvc.clear_fraction.values, shares, atol=0.001)

@@ -204,8 +204,11 @@ def test_threads_put_back_what_the_user_had_set() -> None:
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     inside, leave = threading.Barrier(3), threading.Barrier(3)
 
+    threads: list[int] = []
+
     def decode() -> None:
         with settled(single=True):
+            threads.append(torch.get_num_threads())
             inside.wait(60)
             leave.wait(60)
 
@@ -216,7 +219,8 @@ def test_threads_put_back_what_the_user_had_set() -> None:
             worker.start()
         inside.wait(60)
         assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_num_threads() == 1
+        assert 1 in threads
+        # ^ of the thread that came first: OpenMP counts threads by thread
         leave.wait(60)
         for worker in workers:
             worker.join(60)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.errors import CorruptInputError
+from stvc.masks import VARIABLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +27,7 @@ CHUNK_BYTES = 1 << 20
 CHUNK_SIDE = 512
 """Most pixels along a chunk's side."""
 
-MASKS = ("SCL", "mask", "CLP")
+MASKS = VARIABLES
 """Variables that are masks, not bands."""
 
 

@@ -42,9 +42,25 @@ def canonical_crs(crs: str) -> str:
     code = read.to_epsg(min_confidence=90)
     if code is not None:
         entry = CRS.from_epsg(code)
-        if entry == read or crs.startswith(("PROJCS", "GEOGCS")):  # WKT1 has no datum ensembles
-            return str(entry.to_wkt())
+        # Not all WKT knows datum ensembles: files spell the datum that an ensemble replaced.
+        same = entry.ellipsoid == read.ellipsoid and (
+            entry.coordinate_operation == read.coordinate_operation
+        )
+        if entry == read or same:
+            return _spelling(code)
     return str(read.to_wkt())
+
+
+@lru_cache(maxsize=256)
+def _spelling(code: int) -> str:
+    """WKT2 of an EPSG entry, the same for the whole process.
+
+    Not so from call to call: GDAL and pyproj may each bring a database of their own, and whichever
+    is asked first inside the other's environment answers in its own words.
+    """
+    from pyproj import CRS
+
+    return str(CRS.from_epsg(code).to_wkt())
 
 
 def offset_between(grid: GridSpec, other: GridSpec) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from stvc import __version__
 from stvc.bands import find_band
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
-from stvc.masks import SCL_MEANINGS
+from stvc.masks import SCL_MEANINGS, MaskRule
 from stvc.radiometry import NODATA, SCALE, reflectance_scale
 from stvc.types import MaskGrid
 
@@ -89,13 +89,18 @@ def band_attrs(band: str, stored: Mapping[str, Any], *, surface: bool) -> dict[s
 
 def mask_attrs(mask: MaskGrid, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of the mask: what each value means."""
-    if mask.kind == "SCL":
+    attrs: dict[str, Any]
+    if mask.variable == "SCL":
         attrs = {
             "long_name": "scene classification",
             "standard_name": "quality_flag",
             "flag_values": np.arange(len(SCL_MEANINGS), dtype=np.uint8),
             "flag_meanings": " ".join(SCL_MEANINGS),
         }
+    elif mask.variable == "CLP":
+        attrs = {"long_name": "cloud probability in 1/255", "units": "1"}
+    elif mask.variable == "OCM":
+        attrs = {"long_name": "OmniCloudMask classes", "standard_name": "quality_flag"}
     else:
         attrs = {
             "long_name": "cloud, shadow or no data",
@@ -103,7 +108,7 @@ def mask_attrs(mask: MaskGrid, stored: Mapping[str, Any]) -> dict[str, Any]:
             "flag_values": np.array([0, 1], np.int8),
             "flag_meanings": "clear hidden",
         }
-    own = plain(stored)
+    own = plain({**stored, **MaskRule.parse(mask.kind).attrs})
     return {**attrs, **{key: value for key, value in own.items() if key not in _PACKING}}
 
 

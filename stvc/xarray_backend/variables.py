@@ -131,15 +131,15 @@ class Contents:
             for channel, band in enumerate(grid.bands):
                 layer = Layer("band", self.frames, group, channel, self.view.fill)
                 attrs = band_attrs(
-                    band, stored.get(band, {}), surface=self.place.mask.kind == "SCL"
+                    band, stored.get(band, {}), surface=self.place.mask.variable == "SCL"
                 )
                 attrs |= {"quantization": QUANTIZATION, **self.achieved.attrs(group)}
                 variables[band] = self._variable(layer, grid, target, attrs)
         mask = self.place.mask
         if any(member is mask for member in grids):
-            kind = "classes" if mask.kind == "SCL" else "mask"
-            attrs = mask_attrs(mask, stored.get(mask.kind, {}))
-            variables[mask.kind] = self._variable(Layer(kind, self.frames), mask, target, attrs)
+            kind = "mask" if mask.variable == "mask" else "classes"
+            attrs = mask_attrs(mask, stored.get(mask.variable, {}))
+            variables[mask.variable] = self._variable(Layer(kind, self.frames), mask, target, attrs)
         if self.view.fill:
             variables |= self._marks(grids, target)
         order = [name for name in stored if name in variables]

@@ -1,0 +1,1 @@
+"""A simulated season of monitoring: the world, its days, and the audit afterwards."""
