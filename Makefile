@@ -5,6 +5,7 @@ VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 NRT    ?= nrt==0.2.1
 OUT    ?= out
+JOBS   ?= 2
 
 override VENV := $(abspath $(VENV))
 PY    := $(VENV)/bin/python
@@ -38,7 +39,7 @@ demo: $(STAMP) ## encode a real Sentinel-2 series, print what is in the archive,
 	$(PY) examples/demo.py $(OUT)/field.stvc --aoi examples/field.geojson -o $(OUT)/field.png
 
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	$(PY) -m ruff check .

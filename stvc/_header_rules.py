@@ -16,16 +16,22 @@ from stvc.errors import TooLargeError, VersionError
 from stvc.masks import KINDS
 from stvc.types import F64, GroupGrid, MaskGrid
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Newest version of the bit stream, which is the generation of the codec."""
 
-VERSIONS = (1, FORMAT_VERSION)
+VERSIONS = (1, 2, FORMAT_VERSION)
 """Versions that are read and appended to; see CHANGELOG, *Bitstream*."""
 
 EXTERNAL_BACKGROUND = "external-background"
 """Feature: the header names a background that the archive does not hold."""
 
-FEATURES = frozenset({EXTERNAL_BACKGROUND})
+BACKGROUND_VERSIONS = "background-versions"
+"""Feature: from some frame on, another background than the first one predicts."""
+
+LATER_BACKGROUNDS = "later_backgrounds"
+"""Header entry of that feature: [first frame, content hash] of each version but the first."""
+
+FEATURES = frozenset({EXTERNAL_BACKGROUND, BACKGROUND_VERSIONS})
 """What an archive may ask of its reader beyond the bit stream's version."""
 
 MAX_PIXELS = 1 << 31
@@ -34,6 +40,7 @@ MAX_PIXELS = 1 << 31
 _MAX_AXIS = 1 << 24
 _FARTHEST = 1e15
 _MAX_GROUPS = 1 << 10
+_MAX_VERSIONS = 1 << 10
 _MAX_BANDS = 1 << 14
 _MAX_ERROR = 65535
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
@@ -145,14 +152,24 @@ def read_model_id(header: dict[str, Any]) -> str:
     return model_id
 
 
-def read_hash(header: dict[str, Any]) -> str | None:
-    """Read the background's content hash; None if there is no background."""
-    content_hash = header.get("background")
-    if content_hash is None:
-        return None
-    if not isinstance(content_hash, str) or not _HASH.fullmatch(content_hash):
-        raise ValueError(f"background {_shown(content_hash)}")
-    return content_hash
+def read_hashes(header: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    """Read the backgrounds: first frame and content hash of each version; () if there is none."""
+    first = header.get("background")
+    later = header.get(LATER_BACKGROUNDS, [])
+    if first is None and not later:
+        return ()
+    if not isinstance(later, list) or len(later) > _MAX_VERSIONS:
+        raise ValueError(f"backgrounds {_shown(later)}")
+    found: list[tuple[int, str]] = []
+    for entry in ([0, first], *later):
+        if not isinstance(entry, list) or len(entry) != 2 or type(entry[0]) is not int:
+            raise ValueError(f"background {_shown(entry)}")
+        if found and entry[0] <= found[-1][0]:
+            raise ValueError(f"background {_shown(entry)} behind one of frame {found[-1][0]}")
+        if not isinstance(entry[1], str) or not _HASH.fullmatch(entry[1]):
+            raise ValueError(f"background {_shown(entry[1])}")
+        found.append((entry[0], entry[1]))
+    return tuple(found)
 
 
 def read_attrs(header: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, dict[str, Any]]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stvc._geojson import SWAPPED, GeoJsonProblem, name_of, read_polygons
 from stvc.errors import AoiError
@@ -55,9 +56,8 @@ class Aoi:
         """
         import numpy as np
         import shapely
-        from pyproj import Transformer
 
-        transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+        transformer = _from_degrees(crs)
         west, south, east, north = self.geometry.bounds
         # A straight edge in degrees is curved in meters: its middle may stick out of its ends' box.
         dense = shapely.segmentize(self.geometry, max(east - west, north - south) / 64)
@@ -68,6 +68,14 @@ class Aoi:
                 "range of the source's CRS; choose a source that covers it"
             )
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+@lru_cache(maxsize=64)
+def _from_degrees(crs: str) -> Any:
+    """Transformer from longitude and latitude; to make one takes longer than to use it."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
 def read_aoi(path: str | Path) -> Aoi:

@@ -13,13 +13,12 @@ import numpy as np
 from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
 from stvc.codec.place import tiles_of
-from stvc.header import is_external, read_format, samples_of
+from stvc.header import is_external, read_format, read_hashes, samples_of
+from stvc.learned_gain import far_from_model, known_gain
 from stvc.versions import BASELINE_KEYS, PRODUCT_KEYS, superseded
 
 if TYPE_CHECKING:
     from stvc.header import OpenPlace
-
-_LEARNED_GAIN_EXPECTED = 0.02
 
 
 def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict[str, Any]:
@@ -78,13 +77,10 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict
         if stats.ndvi is not None:
             ndvi_sum += stats.ndvi * stats.clear_share
             ndvi_weight += stats.clear_share
-    warnings = []
-    gain = reader.header.get("learned_gain")
-    if isinstance(gain, (int, float)) and gain < _LEARNED_GAIN_EXPECTED and total.count:
-        warnings.append(
-            f"the entropy model saves only {gain:.1%} over the plain coder: this place is far from "
-            "what it was trained on (quality is not affected, only size)"
-        )
+    gain = known_gain(reader.header.get("learned_gain"))
+    if gain == 0 and place.settings.max_error is not None:
+        gain = None  # as stvc up to 0.1 noted that neither coder had been asked
+    far = far_from_model(gain) if total.count else None
     grid = grids[0]
     version, features = read_format(reader.header, reader.name)
     return {
@@ -92,6 +88,8 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict
         "format_version": version,
         "features": sorted(features),
         "model": reader.header["model"],
+        "effort": opened.model.effort,
+        "learned_gain": gain,
         "bytes": reader.size,
         "raw_bytes": raw,
         "ratio": raw / reader.size if reader.size else 0.0,
@@ -126,12 +124,27 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict
             "sha256": reader.header["background"],
             "bytes": kinds[Kind.BACKGROUND],
             "external": is_external(reader),
+            **_versions(reader),
         }
         if "background" in reader.header
         else None,
         "dates": dates,
         "superseded": outdated,
-        "warnings": warnings,
+        "warnings": [] if far is None else [far],
+    }
+
+
+def _versions(reader: ArchiveReader) -> dict[str, Any]:
+    """Which background predicts from which frame on, if there are several."""
+    hashes = read_hashes(reader.header)
+    if len(hashes) < 2:
+        return {}
+    units = [reader.units.get(UnitKey(Kind.BACKGROUND, k, 0, 0)) for k in range(len(hashes))]
+    return {
+        "versions": [
+            {"sha256": known, "first_frame": first, "bytes": 0 if unit is None else unit.length}
+            for (first, known), unit in zip(hashes, units, strict=True)
+        ]
     }
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from stvc import threads
 from stvc.archive import ArchiveReader
 from stvc.archive_info import describe
-from stvc.codec.decoder import Damage, DecodedFrame, decode_frames
+from stvc.codec.decoder import DecodedFrame, decode_frames
 from stvc.codec.frame_stats import links_of
+from stvc.codec.unit_reading import Damage
 from stvc.errors import (
     BackgroundError,
     CorruptError,

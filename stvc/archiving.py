@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,19 +15,23 @@ import numpy.typing as npt
 
 from stvc import threads
 from stvc._guard import check_radiometry
+from stvc._walk import Guard, keep_newest, walk_there
 from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
 from stvc.background.building import find_or_build, wants_background
 from stvc.background.composite import decode_background
-from stvc.codec.decoder import FrameDecoder, decode_frames
-from stvc.codec.encoder import EncodedFrames, encode_frames, find_step, fit_klts, unclear_of
+from stvc.background.renewal import renewal
+from stvc.codec.decoder import FrameDecoder
+from stvc.codec.encoder import encode_frames, find_step, fit_klts, unclear_of
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Settings
-from stvc.codec.structure import Link, Planned, chain, plan_frames, walk_to
+from stvc.codec.structure import Link, Planned, chain, plan_frames
+from stvc.codec.tile_job import Spread
 from stvc.dataset import select_times
 from stvc.errors import CorruptInputError
 from stvc.header import OpenPlace, header_of, open_place
-from stvc.model.weights import load_model
-from stvc.types import Series
+from stvc.learned_gain import far_from_model, gain_after, learned_gain
+from stvc.model.weights import EntropyModel, model_for
+from stvc.types import CloudMode, Series
 from stvc.versions import SUPERSEDES_KEY, plan_append, version_of
 
 log = logging.getLogger(__name__)
@@ -40,24 +45,28 @@ def encode_series(
     path: Path,
     settings: Settings,
     *,
+    effort: str = "default",
     cache_dir: str | os.PathLike[str] | None = None,
     external: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> None:
     """Encode a series to a new archive (see `stvc.encode`)."""
     with threads.fitting(series.grids):
-        _encode_series(series, path, settings, cache_dir, external, progress)
+        model = model_for(effort)
+        _encode_series(series, path, settings, model, cache_dir, external, progress, spread)
 
 
 def _encode_series(
     series: Series,
     path: Path,
     settings: Settings,
+    model: EntropyModel,
     cache_dir: str | os.PathLike[str] | None,
     external: bool,
     progress: Progress | None,
+    spread: Spread | None,
 ) -> None:
-    model = load_model()
     unclear = unclear_of(series, series.grids)
     klts = fit_klts(series, unclear)
     place = Place(series.grids, series.mask, klts, settings, model.generation)
@@ -78,13 +87,16 @@ def _encode_series(
     links = [planned.link for planned in plan]
     decoder = FrameDecoder(place, backgrounds, links, range(len(links)))
     ordered = in_order(series, plan)
-    encoded = encode_frames(ordered, place, decoder, model, progress=progress)
+    encoded = encode_frames(ordered, place, decoder, model, progress=progress, spread=spread)
     units = list(encoded.units)
     header = header_of(series, place, model.model_id, blob, external=external)
     if blob is not None and not external:
         units.insert(0, (UnitKey(Kind.BACKGROUND, 0, 0, 0), blob, (0, 0, 0)))
-    header["learned_gain"] = _learned_gain(encoded, None)
+    gain = learned_gain(encoded.bits_network, encoded.bits_plain)
+    if gain is not None:
+        header["learned_gain"] = gain
     write_archive(path, header, encoded.frames, units)
+    _warn_if_far(gain, path)
 
 
 class Appended(NamedTuple):
@@ -103,6 +115,7 @@ def append_series(
     cache_dir: str | os.PathLike[str] | None = None,
     accept_offset: bool = False,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Appended:
     """Append new dates, and new versions of old ones (see `stvc.append`)."""
     with lock(path), ArchiveReader.open(path) as reader, threads.fitting(series.grids):
@@ -117,41 +130,45 @@ def append_series(
         known = links_of(reader.frames, place)
         times = [frame.time for frame in reader.frames]
         fresh = select_times(_with_links(series, plan), new)
-        order = plan_series(times, known, fresh, unclear_of(fresh, place.grids), place)
+        unclear = unclear_of(fresh, place.grids)
+        order = plan_series(times, known, fresh, unclear, place)
         older = {k for planned in order for k in planned.link if 0 <= k < first}
-        if not accept_offset and first:
+        guard = None
+        blind = _codes_no_pixel(place.settings, unclear)
+        if first and not accept_offset and not blind:
             latest = max(range(first), key=lambda k: (times[k], k))
-            check_radiometry(fresh, place, _walked(reader, opened, known, {latest}), path)
+            guard = Guard(latest, partial(check_radiometry, fresh, place, where=path))
         links = [*known, *(planned.link for planned in order)]
-        decoder = _walked(reader, opened, links, older, range(first, len(links)))
+        renewed = None if blind or not first else renewal(reader, opened, cache_dir)
+        if renewed is not None:
+            opened = replace(opened, backgrounds=renewed.backgrounds)
+        walk = walk_there(reader, opened, links, older, guard, blind=blind)
         encoded = encode_frames(
-            in_order(fresh, order), place, decoder, opened.model, first=first, progress=progress
+            in_order(fresh, order),
+            place,
+            walk.decoder,
+            opened.model,
+            first=first,
+            progress=progress,
+            spread=spread,
         )
-        header = {
-            **reader.header,
-            "learned_gain": _learned_gain(encoded, reader.header.get("learned_gain")),
-        }
-        write_archive(path, header, encoded.frames, encoded.units, base=reader)
+        header = {**reader.header, **(renewed.header if renewed else {})}
+        units = (*(renewed.units if renewed else ()), *encoded.units)
+        gain = learned_gain(encoded.bits_network, encoded.bits_plain)
+        if gain is not None:
+            before = header.get("learned_gain")
+            header["learned_gain"] = gain_after(before, first, gain, int(new.sum()))
+        write_archive(path, header, encoded.frames, units, base=reader)
+        if not walk.blind:
+            keep_newest(path, links, walk.decoder)
+        _warn_if_far(gain, path)
         return Appended(int(new.sum()), sum(len(replaced or ()) for replaced in plan))
 
 
-def _walked(
-    reader: ArchiveReader,
-    opened: OpenPlace,
-    links: Sequence[Link],
-    frames: Iterable[int],
-    following: Iterable[int] = (),
-) -> FrameDecoder:
-    """Give a decoder that has walked to some frames and holds what ``following`` ones need."""
-    place = opened.place
-    walk = [*walk_to(frames, links), *following]
-    decoder = FrameDecoder(place, opened.backgrounds, links, walk)
-    groups = list(range(len(place.grids)))
-    for _ in decode_frames(
-        reader, place, opened.backgrounds, opened.model, sorted(frames), groups, decoder=decoder
-    ):
-        pass
-    return decoder
+def _codes_no_pixel(settings: Settings, unclear: tuple[npt.NDArray[np.bool_], ...]) -> bool:
+    """Whether nothing of new frames is coded but masks: then no older pixel is needed either."""
+    dropped = settings.clouds is CloudMode.DROP and not settings.lossless
+    return dropped and all(bool(hidden.all()) for hidden in unclear)
 
 
 def plan_series(
@@ -215,10 +232,11 @@ def _with_links(series: Series, plan: list[tuple[int, ...] | None]) -> Series:
     )
 
 
-def _learned_gain(encoded: EncodedFrames, before: float | None) -> float:
-    """Share of bits that the network saves against the plain coder, for warnings."""
-    gain = round(1 - encoded.bits_network / encoded.bits_plain, 3) if encoded.bits_plain else before
-    return gain if gain is not None else 0.0
+def _warn_if_far(gain: float | None, path: Path) -> None:
+    """Log one line if the model hardly saved anything on what was just written."""
+    line = far_from_model(gain)
+    if line is not None:
+        log.warning("%s: %s", path, line)
 
 
 def _check_fit(series: Series, opened: OpenPlace, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The user's settings: ``STVC_...`` environment variables, and a ``config.toml``.
 
-``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``, and ``STVC_CONFIG``: another file.
+``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``, ``STVC_DEVICE``, ``STVC_THREADS``, and
+``STVC_CONFIG``: another file.
 """
 
 from __future__ import annotations
@@ -36,6 +37,31 @@ def arithmetic() -> str:
     does them right and faster. All give the same bits; the choice is there to prove it.
     """
     return os.environ.get("STVC_ARITHMETIC") or "fastest"
+
+
+def device() -> str:
+    """Where the entropy model runs: ``STVC_DEVICE``, ``cpu`` (default) or ``cuda``, ``cuda:1``.
+
+    The bits are the same everywhere.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, or a GPU that torch does not see.
+    """
+    name = os.environ.get("STVC_DEVICE") or "cpu"
+    kind, _, number = name.partition(":")
+    if name == "cpu":
+        return name
+    if kind != "cuda" or (":" in name and not (number.isascii() and number.isdigit())):
+        raise ConfigError(f"STVC_DEVICE={name!r}; choose cpu, cuda or cuda:N")
+    import torch
+
+    if int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"STVC_DEVICE={name!r}, but torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return name
 
 
 def config_path() -> Path:

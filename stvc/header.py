@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from stvc import threads
 from stvc._header_rules import (
+    BACKGROUND_VERSIONS,
     EXTERNAL_BACKGROUND,
     FORMAT_VERSION,
     MAX_PIXELS,
@@ -21,13 +22,14 @@ from stvc._header_rules import (
     read_attrs,
     read_format,
     read_grids,
-    read_hash,
+    read_hashes,
     read_klts,
     read_model_id,
     read_settings,
 )
 from stvc.archive import ArchiveReader, Kind, UnitKey
-from stvc.background.composite import decode_background
+from stvc.background.composite import Background, decode_background
+from stvc.codec.backgrounds import Backgrounds, Versions
 from stvc.codec.place import Place, axis_to_header
 from stvc.errors import BackgroundError, CorruptError, TooLargeError, VersionError
 from stvc.model.weights import load_model
@@ -40,6 +42,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MAX_PIXELS",
     "OpenPlace",
+    "background_blob",
     "external_background",
     "header_of",
     "is_external",
@@ -47,6 +50,7 @@ __all__ = [
     "open_place",
     "place_key",
     "read_format",
+    "read_hashes",
     "samples_of",
 ]
 
@@ -58,7 +62,7 @@ class OpenPlace:
     """An archive's place, ready to decode."""
 
     place: Place
-    backgrounds: tuple[U16, ...] | None
+    backgrounds: Backgrounds | None
     model: EntropyModel
     crs: str
     attrs: dict[str, Any]
@@ -136,8 +140,10 @@ def open_place(
     version, features = read_format(header, reader.name)
     try:
         grids, mask = read_grids(header)
-        model_id, content_hash = read_model_id(header), read_hash(header)
-        klts = read_klts(header, grids) if content_hash is None else ()
+        model_id, hashes = read_model_id(header), read_hashes(header)
+        if (len(hashes) > 1) != (BACKGROUND_VERSIONS in features):
+            raise ValueError(f"{len(hashes)} backgrounds, features {sorted(features)}")
+        klts = () if hashes else read_klts(header, grids)
         settings = read_settings(header)
         crs, attrs, band_attrs = read_attrs(header)
     except (CorruptError, TooLargeError, VersionError) as error:
@@ -147,22 +153,21 @@ def open_place(
             f"{reader.name}: its header is unusable ({_one_line(error)}); copy or encode it again"
         ) from None
     model = load_model(model_id)
-    if model.generation != version:
+    if not model.serves(version):
         raise CorruptError(
-            f"{reader.name}: bit stream version {version} with entropy model {model_id} of version "
-            f"{model.generation}; copy or encode it again"
+            f"{reader.name}: entropy model {model_id} does not serve bit stream version {version}; "
+            "copy or encode it again"
         )
-    backgrounds = None
-    if content_hash is not None and with_background:
-        blob = _background_blob(
-            reader, content_hash, external=EXTERNAL_BACKGROUND in features, cache_dir=cache_dir
-        )
-        try:
-            with threads.fitting(grids):
-                background = decode_background(blob, grids, model)
-        except CorruptError as error:
-            raise CorruptError(f"{reader.name}: {error}") from None
-        klts, backgrounds = background.klts, background.pixels
+    backgrounds: Backgrounds | None = None
+    if hashes and with_background:
+        external = EXTERNAL_BACKGROUND in features
+        found = [
+            _background(reader, number, name, grids, model, external=external, cache_dir=cache_dir)
+            for number, (_, name) in enumerate(hashes)
+        ]
+        klts, backgrounds = found[0].klts, found[0].pixels
+        if len(found) > 1:
+            backgrounds = Versions(tuple(k for k, _ in hashes), tuple(f.pixels for f in found))
     return OpenPlace(
         Place(grids, mask, klts, settings, version),
         backgrounds,
@@ -178,14 +183,24 @@ def is_external(reader: ArchiveReader) -> bool:
     return EXTERNAL_BACKGROUND in read_format(reader.header, reader.name)[1]
 
 
-def _background_blob(
+def background_blob(
     reader: ArchiveReader,
+    version: int,
     content_hash: str,
     *,
     external: bool,
-    cache_dir: str | os.PathLike[str] | None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> bytes:
-    key = UnitKey(Kind.BACKGROUND, 0, 0, 0)
+    """Read a background's coded form out of an archive, or of the cache if it is external.
+
+    Raises
+    ------
+    CorruptError
+        If the archive lacks it, or holds another.
+    BackgroundError
+        If the cache lacks it.
+    """
+    key = UnitKey(Kind.BACKGROUND, version, 0, 0)
     if external:
         return external_background(reader, content_hash, cache_dir)
     if key not in reader.units:
@@ -196,6 +211,24 @@ def _background_blob(
             f"{reader.describe(key)}: it is not the background that the header names"
         )
     return blob
+
+
+def _background(
+    reader: ArchiveReader,
+    version: int,
+    content_hash: str,
+    grids: tuple[GroupGrid, ...],
+    model: EntropyModel,
+    *,
+    external: bool,
+    cache_dir: str | os.PathLike[str] | None,
+) -> Background:
+    blob = background_blob(reader, version, content_hash, external=external, cache_dir=cache_dir)
+    try:
+        with threads.fitting(grids):
+            return decode_background(blob, grids, model)
+    except CorruptError as error:
+        raise CorruptError(f"{reader.name}: {error}") from None
 
 
 def external_background(

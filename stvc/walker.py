@@ -6,9 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy.typing as npt
-from numpy import uint16
-
+from stvc.codec.backgrounds import Backgrounds
 from stvc.codec.decoder import FrameDecoder
 from stvc.codec.place import Place
 from stvc.codec.structure import Link, walk_to
@@ -29,7 +27,7 @@ class WatchedDecoder(FrameDecoder):
     Parameters
     ----------
     place : Place
-    backgrounds : tuple of array, optional
+    backgrounds : tuple of array, or Versions, optional
         Per group (C, H, W) decoded historical background.
     links : sequence of Link
         Of all frames of the archive.
@@ -42,7 +40,7 @@ class WatchedDecoder(FrameDecoder):
     def __init__(
         self,
         place: Place,
-        backgrounds: tuple[npt.NDArray[uint16], ...] | None,
+        backgrounds: Backgrounds | None,
         links: Sequence[Link],
         frames: Sequence[int],
         progress: Progress,

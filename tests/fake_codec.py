@@ -76,6 +76,7 @@ def make_info(ds: xr.Dataset, path: Any, settings: dict[str, Any], size: int) ->
         "path": str(path),
         "format_version": "1.0",
         "model": "fake-0",
+        "learned_gain": 0.125,
         "bytes": size,
         "raw_bytes": 100 * size,
         "ratio": 100.0,
@@ -93,7 +94,7 @@ def make_info(ds: xr.Dataset, path: Any, settings: dict[str, Any], size: int) ->
         "ndvi_mae_clear": 0.0021,
         "mask": {"kind": "SCL", "clear_share": 0.75},
         "bytes_by_kind": {"pixels": 300, "mask": 50, "background": 0, "container": 70},
-        "background": {"sha256": "ab" * 32, "external": False},
+        "background": {"sha256": "ab" * 32, "external": False, "bytes": 1234},
         "dates": frames,
         "warnings": [],
     }

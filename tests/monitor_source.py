@@ -21,6 +21,10 @@ from stvc.monitor.field_run import run_field
 from stvc.monitor.results import FieldResult, FieldTask
 
 SIDE = 16
+_LOSSES = {
+    "lose": "UnavailableError: the service is down",
+    "break": "SourceError: the reply is damaged",
+}
 
 
 class Service:
@@ -45,9 +49,18 @@ class Service:
         """Let a field's fetches fail.
 
         An error's name raises it, a signal's name sends it once (to the ``parent``, if that is the
-        day), ``lose`` leaves out the day, ``offset`` lifts it, ``always die`` and ``wait`` do that.
+        day), ``lose`` leaves out the day, ``break`` too for a reason that does not pass, ``offset``
+        lifts it, ``always die`` and ``wait`` do that.
         """
         (self.folder / f"{field}.fault").write_text(f"{what}:{day}")
+
+    def widen(self, field: str, width: int) -> None:
+        """Let a field have so many pixels from west to east."""
+        (self.folder / f"{field}.width").write_text(str(width))
+
+    def width(self, field: str) -> int:
+        path = self.folder / f"{field}.width"
+        return int(path.read_text()) if path.exists() else SIDE
 
     def heal(self, field: str) -> None:
         (self.folder / f"{field}.fault").unlink()
@@ -137,27 +150,32 @@ class ScriptedSource:
             inside = str(start) <= product["day"] <= str(end)
             if not inside or _time(product["day"]) in exclude:
                 continue
-            if what == "lose" and product["day"] == day and on_frame_error == "skip":
-                error = "UnavailableError: the service is down"
-                lost.append({"time": day, "product_id": product["product"], "error": error})
+            if product["day"] == day and what in _LOSSES and on_frame_error == "skip":
+                self._request("fetch", aoi.name, product["day"], product["product"])
+                name = {"time": f"{day}T10:00:00", "product_id": product["product"]}
+                lost.append({**name, "error": _LOSSES[what]})
                 continue
             self._request("fetch", aoi.name, product["day"], product["product"])
             if what and day in ("", product["day"]) and hasattr(errors, what):
                 raise getattr(errors, what)(f"fault at {product['day']}")
             wanted.append(product)
-        frames = make_frames(wanted, offset=1000 if what == "offset" else 0, day=day)
+        lifted, width = 1000 if what == "offset" else 0, self.service.width(aoi.name)
+        frames = make_frames(wanted, lifted, day, width)
         frames.attrs["aoi_name"] = aoi.name
         if lost:
             frames.attrs["incomplete"] = json.dumps(lost)
         return frames
 
 
-def make_frames(products: list[dict[str, str]], offset: int = 0, day: str = "") -> xr.Dataset:
-    """Make 16 x 16 pixels of B04 and B08 that differ by day and baseline."""
+def make_frames(
+    products: list[dict[str, str]], offset: int = 0, day: str = "", width: int = SIDE
+) -> xr.Dataset:
+    """Make 16 rows of pixels of B04 and B08 that differ by day and baseline."""
+    shape = (SIDE, width)
     times = np.array([_time(p["day"]) for p in products], "datetime64[ns]")
-    coords: dict[str, Any] = {"time": ("time", times), **scenes.axes("", (SIDE, SIDE))}
-    base = scenes.ground(3, 1, 2, (SIDE, SIDE))[0].astype(int) + 1500
-    pixels = np.zeros((len(products), 2, SIDE, SIDE), np.uint16)
+    coords: dict[str, Any] = {"time": ("time", times), **scenes.axes("", shape)}
+    base = scenes.ground(3, 1, 2, shape)[0].astype(int) + 1500
+    pixels = np.zeros((len(products), 2, *shape), np.uint16)
     for k, product in enumerate(products):
         seed = int(product["day"].replace("-", "")) + int(float(product["baseline"] or 0) * 100)
         noise = np.random.default_rng(seed).integers(-40, 40, base.shape)

@@ -237,6 +237,7 @@ def test_info_tells_what_the_contract_says(tmp_path: Path) -> None:
         *("frames", "first_date", "last_date", "crs", "bounds", "groups", "settings"),
         *("psnr_clear", "rmse_clear", "max_error_clear", "ndvi_mae_clear", "mask"),
         *("bytes_by_kind", "background", "dates", "superseded", "warnings", "features"),
+        *("learned_gain", "effort"),
     }
     json.dumps(info, allow_nan=False)
     size = path.stat().st_size

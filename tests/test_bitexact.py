@@ -24,7 +24,8 @@ if os.environ.get("TEST_ONEDNN") == "off":
 import stvc
 from stvc import threads
 from stvc.archive import ArchiveReader, Kind
-from stvc.codec import unit
+from stvc.codec import unit_encoder
+from stvc.codec.unit import NETWORK
 
 folder, job = sys.argv[2:]
 threads.SMALL = -1
@@ -37,13 +38,14 @@ if job == "encode":
     long = scenes.dataset(8, (24, 24), groups={"": ("B02", "B08")}, mask="mask", seed=22)
     stvc.encode(long, f"{folder}/background.stvc", quality=45, reference="both")
     stvc.encode(ds, f"{folder}/bounded.stvc", max_error=12)
-    unit.batch_bits = lambda *_: 0.0
+    stvc.encode(ds, f"{folder}/fast.stvc", quality=60, effort="fast")
+    unit_encoder.batch_bits = lambda *_: 0.0
     # ^ equal costs: the network codes every unit, whatever it is worth on synthetic ground
     stvc.encode(ds, f"{folder}/network.stvc", quality=60)
     with ArchiveReader.open(f"{folder}/network.stvc") as reader:
         for key in reader.units:
-            assert key.kind is not Kind.PIXELS or reader.read(key)[0] & 3 == unit.NETWORK
-for name in ("own", "background", "bounded", "network"):
+            assert key.kind is not Kind.PIXELS or reader.read(key)[0] & 3 == NETWORK
+for name in ("own", "background", "bounded", "fast", "network"):
     path = f"{folder}/{name}.stvc"
     with stvc.open(path) as archive:
         report = archive.verify()
@@ -126,11 +128,11 @@ def test_what_a_program_has_set_in_torch_does_not_matter(tmp_path: Path) -> None
     import torch
 
     import stvc
-    from stvc.codec import unit
+    from stvc.codec import unit_encoder
 
     ds = scenes.dataset(2, (24, 32), groups={"": ("B02", "B08")}, mask="mask", seed=23)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unit, "batch_bits", lambda *_: 0.0)
+        patch.setattr(unit_encoder, "batch_bits", lambda *_: 0.0)
         stvc.encode(ds, tmp_path / "plain.stvc", quality=55)
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("medium")

@@ -118,6 +118,9 @@ def test_console_script_is_installed() -> None:
         (["encode", "--aoi", "f", "--psnr", "loud"], "--psnr"),
         (["encode", "--aoi", "f", "--quality", "101"], "--quality"),
         (["encode", "--aoi", "f", "--max-error", "-1"], "--max-error"),
+        (["encode", "--aoi", "f", "--max-error", "0.0025"], "in reflectance, write 0.0025r"),
+        (["encode", "--aoi", "f", "--max-error", "0.00005r"], "less than one DN"),
+        (["encode", "--aoi", "f", "--max-error", "25 km"], "--max-error"),
         (["encode", "--aoi", "f", "--clouds", "paint"], "'keep', 'coarse', 'drop'"),
         (["encode", "--aoi", "f", "--quality", "5", "--psnr", "40"], "--quality and --psnr"),
         (["encode", "--aoi", "f", "--lossless", "--max-error", "2"], "--max-error and --lossless"),
@@ -254,8 +257,10 @@ def test_encode_writes_beside_the_caller_and_says_one_line(
                 "psnr": None,
                 "max_error": None,
                 "lossless": False,
+                "max_bytes": None,
                 "clouds": "drop",
                 "reference": "auto",
+                "effort": "default",
             },
         )
     ]
@@ -391,6 +396,26 @@ def test_settings_of_an_archive_stand(
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("25", 25),
+        ("25DN", 25),
+        ("25.0 dn", 25),
+        ("0", 0),
+        ("0r", 0),
+        ("0.0025r", 25),
+        (".0029 refl", 29),  # 28.999... in binary
+        ("0.00259Reflectance", 25),  # never looser than asked
+        ("1r", 10000),
+    ],
+)
+def test_an_error_bound_may_be_in_reflectance(text: str, bound: int, fake: FakeApi) -> None:
+    assert encode("--max-error", text, "-q") == ExitCode.OK
+    assert fake.calls[-1][1]["max_error"] == bound
+    assert encode("--max-error", str(bound), "-q") == ExitCode.OK  # the same to an archive
+
+
 def test_equal_settings_may_be_repeated(fake: FakeApi) -> None:
     flags = ("--max-error", "25", "--clouds", "keep", "--reference", "both", "--bands", "B08,B02")
     assert encode(*flags, "--end", "2020-01-15", "-q") == ExitCode.OK
@@ -509,6 +534,7 @@ def test_info_for_people(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> N
     assert rows["ratio"].startswith("100.0:1")
     assert rows["CRS"] == "EPSG:32633 WGS 84 / UTM zone 33N"
     assert "0.0021 mean absolute" in out
+    assert "model gain  12.5% of the bits that the plain coder would take\n" in out
     assert "grid 20 m   4 x 4 px, 1 band: B11\n" in out
     assert "\x1b" not in out
     assert cli.run(["info", "field.stvc", "-v"]) == ExitCode.OK

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stvc.dataset import dataset_from_series, select_times, series_from_dataset
 from stvc.errors import CorruptInputError
+from stvc.masks.rule import VARIABLES
 from stvc.types import Series
 
 WKT = (
@@ -94,7 +95,7 @@ def datasets(draw: st.DrawFn) -> xr.Dataset:
             sign = draw(st.sampled_from([-1, 1]))
             coords["y" + suffix] = ("y" + suffix, 1e6 + 0.5 + sign * gsd * np.arange(height), {})
             coords["x" + suffix] = ("x" + suffix, 3e5 + 0.5 + gsd * np.arange(width), draw(ATTRS))
-    taken = {"time", "SCL", "mask", "spatial_ref"} | {a + s for a in "xy" for s in suffixes}
+    taken = {"time", *VARIABLES, "spatial_ref"} | {a + s for a in "xy" for s in suffixes}
     untaken = NAMES.filter(lambda n: n not in taken)
     bands = draw(st.lists(untaken, min_size=1, max_size=5, unique=True))
     for band in bands:

@@ -88,9 +88,7 @@ def test_every_page_is_built_and_nothing_else(site: Path) -> None:
     assert not list(site.rglob("*.py"))
 
 
-def test_internal_links_and_anchors_of_the_site_exist(
-    site: Path, built: dict[Path, _Page]
-) -> None:
+def test_internal_links_and_anchors_of_the_site_exist(site: Path, built: dict[Path, _Page]) -> None:
     checked = 0
     for path, page in built.items():
         for link in page.links:

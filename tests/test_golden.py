@@ -51,7 +51,8 @@ def test_golden_archives_decode_alike(path: Path) -> None:
 @pytest.mark.parametrize("path", ARCHIVES, ids=NAMES)
 def test_golden_archives_encode_alike(path: Path, tool: ModuleType, tmp_path: Path) -> None:
     newest = path.parent == max(HOME.iterdir())
-    if not newest or expected(path)["model"] != default_model_id():
+    shipped = {default_model_id(), default_model_id("fast")}
+    if not newest or expected(path)["model"] not in shipped:
         return  # another model or bit stream wrote it: only decoding is promised
     tool.encode(path.stem, tmp_path / "again.stvc")
     assert (tmp_path / "again.stvc").read_bytes() == path.read_bytes()

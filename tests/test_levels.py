@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stvc
-from stvc.codec import entropy, unit
+from stvc.codec import costs, entropy, unit_encoder
 from stvc.codec.levels import _squared_error, choose_levels
 from stvc.codec.quantize import quantize
 from stvc.model.weights import load_model
@@ -47,7 +47,7 @@ def test_bits_are_saved_on_what_the_codec_meets() -> None:
     chosen = choose_levels(residual, plain, location, scale, SHRINK, MODELS)
     assert chosen is not None
     before, after = (
-        entropy.symbol_bits(levels, location, scale, MODELS).sum() for levels in (plain, chosen)
+        costs.symbol_bits(levels, location, scale, MODELS).sum() for levels in (plain, chosen)
     )
     assert after < before
 
@@ -75,12 +75,12 @@ def test_batches_know_where_their_symbols_lie(size: tuple[int, int]) -> None:
 
 def test_archives_get_smaller_at_the_same_quality(tmp_path, monkeypatch) -> None:
     ds = scenes.dataset(3, (64, 64), groups={"": ("B02", "B08")}, seed=3)
-    monkeypatch.setattr(unit, "batch_bits", lambda *_: 0.0)
+    monkeypatch.setattr(unit_encoder, "batch_bits", lambda *_: 0.0)
     # ^ the network codes every unit, whatever it is worth on synthetic ground
     found = {}
     for name in ("two passes", "one pass"):
         if name == "one pass":
-            monkeypatch.setattr(unit, "choose_levels", lambda *_: None)
+            monkeypatch.setattr(unit_encoder, "choose_levels", lambda *_: None)
         stvc.encode(ds, tmp_path / "a.stvc", quality=45)
         with stvc.open(tmp_path / "a.stvc") as archive:
             info = archive.info()

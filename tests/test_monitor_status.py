@@ -37,7 +37,7 @@ def test_status_before_the_first_run(farm: Farm, capsys: pytest.CaptureFixture[s
     code, out, err = status(farm, capsys)
     assert code == ExitCode.OK
     assert [line.split() for line in out.splitlines()[1:]] == [
-        [name, "-", "0", "-", "-", "-"] for name in IDS
+        [name, "-", "0", "-", "-", "-", "-"] for name in IDS
     ]
     assert "3 fields, 0 B, 0 with an error" in err
 

@@ -55,9 +55,10 @@ SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 17), st.integers(1, 17))
     st.integers(0, 3),
     st.sampled_from(["none", "some", "all"]),
     st.integers(0, 99),
+    st.sampled_from([2, 3]),
 )
 def test_every_shown_pixel_comes_back_within_the_bound(
-    shape, kind, max_error, references, hides, seed
+    shape, kind, max_error, references, hides, seed, generation
 ):
     rng = np.random.default_rng(seed)
     pixels = kinds(kind, rng, shape)
@@ -66,6 +67,7 @@ def test_every_shown_pixel_comes_back_within_the_bound(
         hides
     ]
     flags = {"hidden": hidden, "unclear": rng.random(shape[1:]) < 0.5, "max_error": max_error}
+    flags["generation"] = generation
     encoded = encode(pixels, earlier, **flags)
     decoded, memory = decode(encoded.payload, shape, earlier, **flags)
     np.testing.assert_array_equal(decoded, encoded.decoded)
@@ -75,8 +77,10 @@ def test_every_shown_pixel_comes_back_within_the_bound(
     assert len(memory) == len(encoded.memory)
 
 
-def test_a_series_keeps_what_it_learned_and_gains_from_it(rng):
-    first, flags = ground(rng), {"unclear": np.zeros((24, 20), bool)}
+@pytest.mark.parametrize("generation", [2, 3])
+def test_a_series_keeps_what_it_learned_and_gains_from_it(rng, generation):
+    first = ground(rng)
+    flags = {"unclear": np.zeros((24, 20), bool), "generation": generation}
     frames = [first, *(np.maximum(first + rng.integers(-9, 9, first.shape), 1) for _ in range(3))]
     frames = [f.astype(np.uint16) for f in frames]
     sizes, alone, memory, seen = [], [], (), ()
@@ -92,12 +96,15 @@ def test_a_series_keeps_what_it_learned_and_gains_from_it(rng):
     for mine, theirs in zip(memory, seen, strict=True):
         np.testing.assert_array_equal(mine.gram, theirs.gram)
         np.testing.assert_array_equal(mine.scale_moment, theirs.scale_moment)
+        assert (mine.local is None) == (generation == 2)
+        np.testing.assert_array_equal(mine.local, theirs.local)
 
 
-def test_many_bands(rng):
+@pytest.mark.parametrize("generation", [2, 3])
+def test_many_bands(rng, generation):
     pixels = ground(rng, 40, 6, 5)
-    encoded = encode(pixels, [pixels[::-1]])
-    decoded, _ = decode(encoded.payload, pixels.shape, [pixels[::-1]])
+    encoded = encode(pixels, [pixels[::-1]], generation=generation)
+    decoded, _ = decode(encoded.payload, pixels.shape, [pixels[::-1]], generation=generation)
     np.testing.assert_array_equal(decoded, pixels)
 
 
@@ -121,24 +128,25 @@ def test_hidden_pixels_cost_nothing_and_stay_plausible(rng):
     assert np.abs(encoded.decoded.astype(int) - pixels)[:, hidden].mean() < 60
 
 
-def test_the_same_bytes_under_any_thread_count(rng):
+@pytest.mark.parametrize("generation", [2, 3])
+def test_the_same_bytes_under_any_thread_count(rng, generation):
     pixels, earlier = ground(rng, 3, 60, 50), [ground(rng, 3, 60, 50)]
     found = set()
     for threads in (1, 2):
         with threadpool_limits(threads):
-            encoded = encode(pixels, earlier)
-            decoded, _ = decode(encoded.payload, pixels.shape, earlier)
+            encoded = encode(pixels, earlier, generation=generation)
+            decoded, _ = decode(encoded.payload, pixels.shape, earlier, generation=generation)
             np.testing.assert_array_equal(decoded, pixels)
             found.add(hashlib.sha256(encoded.payload).hexdigest())
     assert len(found) == 1
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.binary(max_size=200), st.integers(0, 4), st.integers(0, 50))
-def test_any_bytes_decode_or_raise(body, form, max_error):
+@given(st.binary(max_size=200), st.integers(0, 4), st.integers(0, 50), st.sampled_from([2, 3]))
+def test_any_bytes_decode_or_raise(body, form, max_error, generation):
     shape = (2, 7, 9)
     try:
-        decoded, _ = decode(bytes([form]) + body, shape, max_error=max_error)
+        decoded, _ = decode(bytes([form]) + body, shape, max_error=max_error, generation=generation)
     except CorruptError:
         return
     assert decoded.shape == shape

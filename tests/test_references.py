@@ -22,9 +22,7 @@ KLT = fit_klt(GROUND[0].reshape(3, -1).T)
 CLEAR = np.zeros((24, 32), bool)
 
 
-def state(
-    background: bool = False, use_recent: bool = True, generation: int = 2
-) -> ReferenceState:
+def state(background: bool = False, use_recent: bool = True, generation: int = 2) -> ReferenceState:
     base = GROUND[3].astype(np.int32) if background else None
     return ReferenceState(KLT.mean, (24, 32), base, use_recent, generation)
 

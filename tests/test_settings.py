@@ -44,8 +44,18 @@ def test_an_existing_file_is_kept_if_asked(tmp_path: Path) -> None:
 
 
 def test_settings_survive_the_header() -> None:
-    settings = Settings(200, CloudMode.COARSE, 4, False, False, 8, None, 47.5, "recent")
-    assert Settings.from_header(settings.to_header()) == settings
+    settings = Settings(
+        200,
+        CloudMode.COARSE,
+        recent=False,
+        restored=False,
+        max_bytes=900,
+        psnr=47.5,
+        reference="both",
+    )
+    bounded = Settings(200, max_error=4, key_interval=8, quality=12.5, reference="recent")
+    for some in (settings, bounded, Settings(0, max_error=0, lossless=True)):
+        assert Settings.from_header(some.to_header()) == some
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,12 @@ def test_one_file_per_date_and_band(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"frame 2021-06-06T10:50:31: it has no B04; it has B08"):
         fetch(tmp_path)
     skipped = fetch(tmp_path, on_frame_error="skip")
-    assert skipped.sizes["time"] == 1 and len(skipped.attrs["incomplete"]) == 1
+    (lost,) = json.loads(skipped.attrs["incomplete"])
+    assert skipped.sizes["time"] == 1 and lost["time"] == "2021-06-06T10:50:31"
+    assert lost["error"].startswith("SourceError: it has no B04")
+    one = date(2021, 6, 6)
+    with pytest.raises(SourceError, match="none of 1 frames could be read; the first: 2021-06-06T"):
+        FilesSource(tmp_path, on_frame_error="skip").fetch(None, one, one, None, ())
 
 
 def test_an_area_is_cut_out_on_pixel_edges(tmp_path: Path) -> None:

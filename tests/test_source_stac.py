@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -179,6 +180,36 @@ def test_halves_of_an_overpass_are_one_frame(tmp_path: Path) -> None:
     )
 
 
+def test_products_are_listed_as_frames_name_them(server: StacServer) -> None:
+    source = stac(server)
+    rows = source.products(area(), None, None)
+    asked = len(server.requests)
+    ds = source.fetch(area(), date(2022, 6, 1), None, ["B04"], ())
+    assert [row["time"] for row in rows][-3:] == list(ds.time.values.astype("datetime64[s]"))
+    for key in ("product_id", "baseline"):
+        assert [row[key] for row in rows][-3:] == ds[key].values.tolist()
+    # The fetch goes by what was listed.
+    assert not [path for _, path in server.requests[asked:] if path == "/v1/search"]
+
+
+def test_an_item_without_rasters_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_rasters(OLD, tmp_path)
+    with StacServer(tmp_path) as files:
+        bare = item_of(NEW, files.url)
+        bare["assets"] = {"metadata": bare["assets"]["metadata"]}
+        del bare["properties"]["s2:processing_baseline"], bare["properties"]["s2:product_uri"]
+        files.items = [bare, item_of(OLD, files.url)]
+        with caplog.at_level(logging.WARNING, "stvc"):
+            ds = StacSource(files.api).fetch(area(), None, None, ["B04"], ())
+        assert ds["product_id"].values.tolist() == [OLD.name]
+        assert f"item {NEW.item_id} without raster assets: passed over" in caplog.text
+        files.items = [bare]
+        with pytest.raises(SourceError, match="no asset that is known to be a Sentinel-2 band"):
+            StacSource(files.api).dates(area(), None, None)
+
+
 def test_the_newest_version_of_a_product_is_read(tmp_path: Path) -> None:
     old, new = Product("2021-06-01"), Product("2021-06-01", baseline="05.00", offset=1000)
     for product in (old, new):
@@ -204,8 +235,9 @@ def test_a_frame_is_whole_or_an_error(server: StacServer, fault: list[Any]) -> N
     finally:
         server.faults.clear()
     assert [str(t)[:10] for t in ds.time.values] == [OLD.day, GONE.day, LIES.day]
-    assert len(ds.attrs["incomplete"]) == 1
-    assert ds.attrs["incomplete"][0].startswith("2022-06-06T10:50:31: ")
+    (lost,) = json.loads(ds.attrs["incomplete"])
+    assert (lost["time"], lost["product_id"]) == ("2022-06-06T10:50:31", NEW.name)
+    assert re.match(r"(Source|Unavailable|Auth)Error: .*B04\.tif", lost["error"])
 
 
 def test_a_short_outage_is_waited_for(server: StacServer) -> None:

@@ -12,7 +12,7 @@ import scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stvc.codec import unit as unit_module
+from stvc.codec import unit_encoder, unit_plan
 from stvc.codec.analysis import UnitPlan
 from stvc.codec.entropy import plain_batches, write_batches
 from stvc.codec.quantize import MAX_STEP_INDEX
@@ -20,7 +20,8 @@ from stvc.codec.rangecoder import Writer
 from stvc.codec.references import ReferenceState
 from stvc.codec.spectral import fit_klt
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import NETWORK, PLAIN, PREDICTED, RAW, UnitContext, decode_unit, encode_unit
+from stvc.codec.unit import NETWORK, PLAIN, PREDICTED, RAW, UnitContext, decode_unit
+from stvc.codec.unit_encoder import encode_unit
 from stvc.errors import CorruptError
 from stvc.model.architecture import SCALES
 from stvc.model.weights import EntropyModel, load_model
@@ -52,7 +53,7 @@ def force(patch: pytest.MonkeyPatch, wanted: int) -> None:
             return 1e9 if wanted == PLAIN else 0.0
         return value
 
-    patch.setattr(unit_module, "batch_bits", bits)
+    patch.setattr(unit_encoder, "batch_bits", bits)
 
 
 def context_for(pixels: U16, step_index: int = 190, **changes: object) -> UnitContext:
@@ -71,7 +72,7 @@ def check(
     state: ReferenceState,
     model: EntropyModel,
     max_error: int | None = None,
-) -> tuple[unit_module.EncodedUnit, U16]:
+) -> tuple[unit_encoder.EncodedUnit, U16]:
     """Encode and decode one unit; returns it and the decoded pixels without padding."""
     padded = np.asarray(pad_to_blocks(pixels), np.uint16)
     encoded = encode_unit(padded, context, state, model, max_error=max_error)
@@ -84,7 +85,7 @@ def check(
     return encoded, decoded[:, :h, :w]
 
 
-def states(context: UnitContext, pixels: U16, generation: int = 2) -> dict[str, ReferenceState]:
+def states(context: UnitContext, pixels: U16, generation: int = 3) -> dict[str, ReferenceState]:
     """Every kind of reference state."""
 
     def fresh(background: np.ndarray | None = None) -> ReferenceState:
@@ -129,7 +130,7 @@ def test_hidden_pixels(model: EntropyModel, coder: int, coarse: bool) -> None:
     assert distance < 300 if coarse else distance > 1000
 
 
-@pytest.mark.parametrize("generation", [1, 2])
+@pytest.mark.parametrize("generation", [1, 2, 3])
 @pytest.mark.parametrize("max_error", [0, 1, 5, 40, 900])
 def test_bounds_hold_on_every_required_pixel(
     model: EntropyModel, coder: int, max_error: int, generation: int
@@ -144,8 +145,8 @@ def test_bounds_hold_on_every_required_pixel(
     context = replace(context, hidden=hidden, unclear=hidden, required=~hidden)
     state = states(context, pixels, generation)["both"]
     encoded, decoded = check(pixels, context, state, model, max_error)
-    assert encoded.coder in (coder, RAW) or (generation == 2 and encoded.coder == PREDICTED)
-    if generation == 2 and max_error <= 10:
+    assert encoded.coder in (coder, RAW) or (generation > 1 and encoded.coder == PREDICTED)
+    if generation > 1 and max_error <= 10:
         assert encoded.coder == PREDICTED
     required = context.required[:19, :26]
     miss = np.abs(decoded.astype(np.int64) - pixels)[:, required]
@@ -267,8 +268,9 @@ def test_absurd_symbols_are_garbage_or_refused(
 ) -> None:
     writer = Writer()
     state = states(CONTEXT, PIXELS)["nothing"]
-    plan = UnitPlan(step_index, (0, 0), np.zeros(2, np.int64), np.zeros(2, np.int64), (0, 0))
-    unit_module._write_plan(writer, plan, CONTEXT, state)
+    zeros = np.zeros(2, np.int64)
+    plan = UnitPlan(step_index, (0, 0), zeros, zeros, (0, 0), zeros + 4)
+    unit_plan.write_plan(writer, plan, CONTEXT, state)
     scales = np.full((2, 8), SCALES - 1)
     for scale in scales.reshape(-1):
         writer.uniform(int(scale), SCALES)
@@ -283,7 +285,9 @@ def test_absurd_symbols_are_garbage_or_refused(
         assert decode_unit(payload, CONTEXT, state, model)[0].shape == PIXELS.shape
 
 
-@pytest.mark.parametrize(("max_error", "generation"), [(None, 2), (3, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("max_error", "generation"), [(None, 2), (None, 3), (3, 1), (3, 2), (3, 3)]
+)
 def test_flipped_bits_decode_or_are_refused(
     model: EntropyModel, coder: int, max_error: int | None, generation: int
 ) -> None:

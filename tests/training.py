@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
 
 import cubes
 import export
+import fast_qat
 import qat
 
 import train
@@ -35,4 +36,4 @@ def random_net(
     return net.eval()
 
 
-__all__ = ["SMALL", "cubes", "export", "qat", "random_net", "train"]
+__all__ = ["SMALL", "cubes", "export", "fast_qat", "qat", "random_net", "train"]

@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench_peers.cubes import Cut, find_cubes
+from bench_peers.learned import FOLDER_VARIABLE
 from bench_peers.measure import Plan, Row, measure_apart
 from bench_peers.registry import CODECS
 from bench_peers.report import markdown, plot
@@ -84,6 +85,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="CODEC",
         help="what BD-rates compare to",
     )
+    parser.add_argument(
+        "--pixels",
+        choices=("clear", "all"),
+        default="clear",
+        help="whose PSNR is reported; `all` is for stvc-keep and the peers that fill nothing",
+    )
+    parser.add_argument(
+        "--speed",
+        type=str.lower,
+        metavar="CODEC",
+        help="add a table of speeds, as ratios to a codec of the same run",
+    )
+    parser.add_argument(
+        "--rivals",
+        type=Path,
+        metavar="DIR",
+        help="what train/rivals/train.py wrote, for learned-*; default: checkpoints/rivals",
+    )
     parser.add_argument("--threads", type=_positive, default=1, metavar="N")
     parser.add_argument(
         "--with",
@@ -104,8 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     # Before any codec starts: they and their libraries read it in their own processes.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.rivals is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.rivals.resolve())
     cut = Cut(options.dates, options.crop, options.group, not options.as_is)
-    plan = Plan(options.psnr, options.bounds)
+    plan = Plan(options.psnr, options.bounds, options.pixels)
     rows: list[Row] = []
     problems: list[str] = []
     try:
@@ -120,7 +141,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
     rows += earlier_rows(options.earlier, rows)
-    print(markdown(rows, options.psnr, options.bounds, options.reference))
+    print(
+        markdown(
+            rows,
+            options.psnr,
+            options.bounds,
+            options.reference,
+            pixels=options.pixels,
+            speed_of=options.speed,
+        )
+    )
     if problems:
         print("\nNot measured:\n" + "\n".join(f"- {line}" for line in problems))
     if options.json:

@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v2]
+    python tools/make_golden.py [--out tests/golden/v3]
 
 Run once per bit stream version, with the model that will ship. The pictures come from integer
 arithmetic alone, so that the tests can make them again on any machine and encode them again.
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import xarray as xr
 
 import stvc
-from stvc.codec import unit
+from stvc.codec import unit_encoder
 from stvc.model.weights import default_model_id
 
 HASHES = "sha256.json"
@@ -118,6 +118,8 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "background": (long_series, {"quality": 45, "clouds": "coarse", "reference": "both"}),
     "lossless": (one_band, {"lossless": True}),
     "between": (long_series, {"quality": 45}),
+    "fast": (two_groups, {"quality": 50, "effort": "fast"}),
+    "tight": (two_groups, {"quality": 70, "max_bytes": 1500}),
     "appended": (long_series, {"quality": 45}),
 }
 NETWORK_EVERYWHERE = ("network", "between")
@@ -128,12 +130,12 @@ APPENDED = ([1], [7, 8])
 @contextmanager
 def network_everywhere() -> Iterator[None]:
     """Let the network code every unit, even where the plain coder would be cheaper."""
-    cost = unit.batch_bits
-    unit.batch_bits = lambda *_: 0.0
+    cost = unit_encoder.batch_bits
+    unit_encoder.batch_bits = lambda *_: 0.0
     try:
         yield
     finally:
-        unit.batch_bits = cost
+        unit_encoder.batch_bits = cost
 
 
 def encode(name: str, path: Path) -> None:
@@ -170,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v2"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v3"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

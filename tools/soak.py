@@ -1,7 +1,9 @@
 """Play a year of scheduled monitoring, with everything that goes wrong, and see whether it adds up.
 
-    python tools/soak.py                                    (200 fields, 365 days, 20 kills: hours)
-    python tools/soak.py --fields 50 --days 60 --every 5 --kills 10 --seed 1 --keep /tmp/soak
+    python tools/soak.py --in-process       (200 fields, 365 days: half an hour of one core)
+    python tools/soak.py --fields 50 --days 60 --kills 10 --seed 1 --keep /tmp/soak
+
+Without --in-process every run is a process of its own, which costs some seconds each.
 
 A Sentinel Hub on the loopback interface releases products day by day: late ones, reprocessed ones,
 halves of an overpass. `stvc monitor run` is started every day; a share of all requests fails, some

@@ -6,23 +6,32 @@ network learns from is exactly what the encoder will ask it to code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.analysis import UnitAnalysis, analyze
+from stvc.codec.analysis import UnitAnalysis, analyze, finished
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import fit_klt
 from stvc.codec.structure import Link, Planned, plan_frames
 from stvc.codec.transform import pad_to_blocks
+from stvc.codec.unit import UnitContext
+from stvc.codec.unit_encoder import optimized
 from stvc.model.features import FrameSide, unit_features
+from stvc.model.weights import EntropyModel
 
 TEN_METER = {"B02", "B03", "B04", "B08"}
 SIXTY_METER = {"B01", "B09", "B10"}
+_CHOSEN = 0.7
+"""Share of windows whose levels an entropy model chooses."""
+S = TypeVar("S")
+Shape = Callable[[UnitAnalysis, npt.NDArray[np.uint8], FrameSide, str], S]
+"""Makes a training sample of an analyzed unit; see `sample_of`."""
 CROPS = (128, 64, 32)
 """Crop sides in pixels; training batches hold one size each."""
 
@@ -134,9 +143,13 @@ def sample_of(
 
 
 def samples(
-    cubes: list[Cube], seed: int, step_range: tuple[int, int] = (96, 290)
-) -> Iterator[Sample]:
-    """Yield coding units for ever."""
+    cubes: list[Cube],
+    seed: int,
+    step_range: tuple[int, int] = (96, 290),
+    shape: Shape[S] = sample_of,  # type: ignore[assignment]
+    levels_by: EntropyModel | None = None,
+) -> Iterator[S]:
+    """Yield coding units for ever; ``levels_by`` chooses the levels of most, as encoders do."""
     rng = np.random.default_rng(seed)
     area = np.array([np.sqrt(c.pixels[0, 0].size) * np.sqrt(len(c.pixels)) for c in cubes])
     weight = np.array(
@@ -148,10 +161,16 @@ def samples(
     weight /= weight.sum()
     while True:
         cube = cubes[rng.choice(len(cubes), p=weight)]
-        yield from _window(cube, rng, step_range)
+        yield from _window(cube, rng, step_range, shape, levels_by)
 
 
-def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -> Iterator[Sample]:
+def _window(
+    cube: Cube,
+    rng: np.random.Generator,
+    step_range: tuple[int, int],
+    shape: Shape[S],
+    levels_by: EntropyModel | None,
+) -> Iterator[S]:
     t, c, height, width = cube.pixels.shape
     fitting = [s for s in CROPS if s <= min(height, width)] or [32]
     side = int(fitting[0] if rng.random() < 0.75 else rng.choice(fitting))
@@ -212,9 +231,10 @@ def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -
         fine = q - int(rng.integers(0, 40))
         unit = analyze(composite, never, state, klt, fine, day0, register=False)
         if (unit.importance != SKIPPED).any():
-            yield sample_of(unit, klt.spread, FrameSide(day0, cube.gsd, (0, 0), fine), cube.name)
+            yield shape(unit, klt.spread, FrameSide(day0, cube.gsd, (0, 0), fine), cube.name)
         state = ReferenceState(klt.mean, (side, side), background=unit.decoded.astype(np.int32))
     fresh, states = state, []
+    chooser = levels_by if rng.random() < _CHOSEN else None
     for k, link in _planned(rng, [float(1 - h.mean()) for _, h in frames]):
         frame, hidden = frames[k]
         day = day0 + k * gap
@@ -223,9 +243,16 @@ def _window(cube: Cube, rng: np.random.Generator, step_range: tuple[int, int]) -
         states.append(state)
         if hidden.all() and not coarse:
             continue
-        unit = analyze(frame, hidden, state, klt, q, day, coarse=coarse)
+        unit = analyze(frame, hidden, state, klt, q, day, coarse=coarse, finish=chooser is None)
+        if chooser is not None:
+            around = UnitContext(
+                klt, hidden, hidden, ~hidden, frame.shape[1:], day, cube.gsd, q, coarse
+            )
+            if (unit.importance != SKIPPED).any():
+                unit = optimized(unit, around, chooser)
+                unit = finished(unit, klt, hidden, coarse=coarse)
         state.update(unit.decoded, hidden, day, unit.plan.shift)
-        yield sample_of(unit, klt.spread, FrameSide(day, cube.gsd, unit.plan.shift, q), cube.name)
+        yield shape(unit, klt.spread, FrameSide(day, cube.gsd, unit.plan.shift, q), cube.name)
 
 
 def _planned(rng: np.random.Generator, clear: list[float]) -> list[Planned]:

@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from stvc.codec.tables import build_tables
 from stvc.model.architecture import ACTIVATION_BITS, POSITION_LIMIT, NetworkConfig
+from stvc.model.fast_architecture import FastConfig
 from stvc.model.network import EXP_STEPS
 from stvc.model.weights import content_hash
 
@@ -103,6 +104,28 @@ def integer_tensors(net: ConditionalTransformer) -> dict[str, torch.Tensor]:
     return {k: tensors[k].contiguous() for k in sorted(tensors)}
 
 
+def write_model(
+    tensors: Mapping[str, torch.Tensor],
+    config: NetworkConfig | FastConfig,
+    folder: Path,
+    name: str,
+    trained: Mapping[str, object],
+) -> Path:
+    """Write ``NAME-HASH.safetensors``; the hash covers tensors and configuration."""
+    digest = content_hash(tensors, config)
+    model_id = f"{name}-{digest[:8]}"
+    notes = {
+        "id": model_id,
+        "config": json.dumps(vars(config)),
+        "sha256": digest,
+        "trained": json.dumps(dict(trained)),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model_id}.safetensors"
+    path.write_bytes(save(dict(tensors), notes))
+    return path
+
+
 def main() -> None:
     """Export a checkpoint."""
     parser = argparse.ArgumentParser(
@@ -116,25 +139,13 @@ def main() -> None:
     config = NetworkConfig(**saved["config"])
     net = ConditionalTransformer(config)
     net.load_state_dict(saved["net"])
-    tensors = integer_tensors(net)
-    digest = content_hash(tensors, config)
-    model_id = f"{options.name}-{digest[:8]}"
-    notes = {
-        "id": model_id,
-        "config": json.dumps(vars(config)),
-        "sha256": digest,
-        "trained": json.dumps(
-            {
-                "minutes": round(saved["minutes"], 1),
-                "steps": saved["step"],
-                "tokens": saved["tokens"],
-                "excluded": saved["exclude"],
-            }
-        ),
+    trained = {
+        "minutes": round(saved["minutes"], 1),
+        "steps": saved["step"],
+        "tokens": saved["tokens"],
+        "excluded": saved["exclude"],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{model_id}.safetensors"
-    path.write_bytes(save(tensors, notes))
+    path = write_model(integer_tensors(net), config, options.out, options.name, trained)
     print(path, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
 
 

@@ -35,6 +35,7 @@ from stvc.model.architecture import (
 )
 from stvc.model.features import compand
 from stvc.model.neighbors import neighbor_candidates
+from stvc.model.weights import load_model
 
 TOKENS_PER_BATCH = 2048
 POOL = 2500
@@ -42,11 +43,18 @@ LEARNING_RATE = 2e-3
 WARM_UP = 200
 
 
-def loader(folder: str, exclude: list[str], seed: int, out: mp.Queue) -> None:  # type: ignore[type-arg]
+def loader(
+    folder: str,
+    exclude: list[str],
+    seed: int,
+    levels_by: str | None,
+    out: mp.Queue,  # type: ignore[type-arg]
+) -> None:
     """Put coding units into a queue for ever."""
     os.nice(5)
     torch.set_num_threads(1)
-    for sample in samples(load_cubes(Path(folder), exclude), seed):
+    model = load_model(levels_by) if levels_by else None
+    for sample in samples(load_cubes(Path(folder), exclude), seed, levels_by=model):
         out.put(sample)
 
 
@@ -112,6 +120,9 @@ def main() -> None:
     )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--warm", type=Path, help="start from an exported .safetensors model")
+    parser.add_argument(
+        "--levels-by", metavar="MODEL", help="installed model whose rates choose the levels"
+    )
     parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=NetworkConfig.width)
@@ -143,7 +154,13 @@ def main() -> None:
     process = mp.Process(
         target=loader,
         daemon=True,
-        args=(str(options.cubes), options.exclude + options.validate, options.seed + step, units),
+        args=(
+            str(options.cubes),
+            options.exclude + options.validate,
+            options.seed + step,
+            options.levels_by,
+            units,
+        ),
     )
     process.start()
     watched: list[Sample] = []
@@ -153,7 +170,8 @@ def main() -> None:
             for c in load_cubes(options.cubes, options.exclude)
             if any(v in c.name for v in options.validate)
         ]
-        stream = samples(places, 1, (140, 240))
+        model = load_model(options.levels_by) if options.levels_by else None
+        stream = samples(places, 1, (140, 240), model)
         watched = [next(stream) for _ in range(48)]
     pool: dict[tuple[int, int], list[Sample]] = defaultdict(list)
     rng = np.random.default_rng(options.seed + step + 1)

@@ -1,8 +1,7 @@
-"""Move an archive's background in and out of it: whole to hand over, without it for a thin line."""
+"""Move an archive's backgrounds in and out: whole to hand over, hashes only for a thin line."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +13,8 @@ from stvc._header_rules import EXTERNAL_BACKGROUND, format_entry, read_format, r
 from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
 from stvc.background.building import ground_of
 from stvc.background.cache import BackgroundCache
-from stvc.errors import BackgroundError, CorruptError, CorruptInputError
-from stvc.header import external_background, long_crs, open_place, place_key
-
-_KEY = UnitKey(Kind.BACKGROUND, 0, 0, 0)
+from stvc.errors import BackgroundError, CorruptInputError
+from stvc.header import background_blob, long_crs, open_place, place_key, read_hashes
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class BundleReport:
 
     path: Path
     content_hash: str | None
-    """Of the background; None if the archive uses none."""
+    """Of the (first) background; None if the archive uses none."""
     changed: bool
     """False if the archive was in the wanted form already (it is copied then)."""
     bytes_before: int
@@ -41,7 +38,7 @@ def bundle(
     cache_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> BundleReport:
-    """Write an archive with its background inside, or (``strip``) with its hash only.
+    """Write an archive with its backgrounds inside, or (``strip``) with their hashes only.
 
     The result is, byte for byte, the archive that would have been encoded in that form.
 
@@ -76,67 +73,60 @@ def bundle(
     with lock(target), ArchiveReader.open(source) as reader:
         open_place(reader, with_background=False)
         # ^ refuses headers that nothing could decode
-        content_hash = reader.header.get("background")
+        hashes = [known for _, known in read_hashes(reader.header)]
+        content_hash = hashes[0] if hashes else None
         version, features = read_format(reader.header, reader.name)
         external = EXTERNAL_BACKGROUND in features
-        changed = content_hash is not None and external is not strip
+        changed = bool(hashes) and external is not strip
         if same and not changed:
             return BundleReport(target, content_hash, False, reader.size, reader.size)
-        blob = None
-        if content_hash is not None and not strip:
-            blob = _blob(reader, content_hash, external, cache_dir)
-        elif content_hash is not None and changed:
-            _keep(reader, content_hash, cache_dir)
+        blobs: list[bytes] = []
+        if not strip or changed:
+            blobs = [
+                background_blob(reader, number, known, external=external, cache_dir=cache_dir)
+                for number, known in enumerate(hashes)
+            ]
         header = dict(reader.header)
         if changed:
-            header["format"] = format_entry(
-                version, frozenset({EXTERNAL_BACKGROUND} if strip else ())
-            )
-        write_archive(target, header, reader.frames, _units(reader, blob))
+            if strip:
+                _keep(reader, dict(zip(hashes, blobs, strict=True)), cache_dir)
+            features ^= {EXTERNAL_BACKGROUND}
+            header["format"] = format_entry(version, features)
+        write_archive(target, header, reader.frames, _units(reader, [] if strip else blobs))
         before = reader.size
     return BundleReport(target, content_hash, changed, before, target.stat().st_size)
 
 
 def _units(
-    reader: ArchiveReader, blob: bytes | None
+    reader: ArchiveReader, blobs: list[bytes]
 ) -> Iterator[tuple[UnitKey, bytes, tuple[int, int, int]]]:
-    if blob is not None:
-        yield _KEY, blob, (0, 0, 0)
+    """All units, backgrounds first: as in an archive that got each before its frames."""
+    firsts = [first for first, _ in read_hashes(reader.header)]
+    waiting = [
+        (first, (UnitKey(Kind.BACKGROUND, number, 0, 0), blob, (0, 0, 0)))
+        for number, (first, blob) in enumerate(zip(firsts, blobs, strict=False))
+    ]
     for key, info in reader.units.items():
-        if key != _KEY:
-            yield key, reader.read(key), info.stats
-
-
-def _blob(
-    reader: ArchiveReader,
-    content_hash: str,
-    external: bool,
-    cache_dir: str | os.PathLike[str] | None,
-) -> bytes:
-    if external:
-        return external_background(reader, content_hash, cache_dir)
-    if _KEY not in reader.units:
-        raise CorruptError(f"{reader.describe(_KEY)}: missing; copy the archive again")
-    blob = reader.read(_KEY)
-    if hashlib.sha256(blob).hexdigest() != content_hash:
-        raise CorruptError(
-            f"{reader.describe(_KEY)}: it is not the background that the header names"
-        )
-    return blob
+        if key.kind is Kind.BACKGROUND:
+            continue
+        while waiting and waiting[0][0] <= key.frame:
+            yield waiting.pop(0)[1]
+        yield key, reader.read(key), info.stats
+    yield from (unit for _, unit in waiting)
 
 
 def _keep(
-    reader: ArchiveReader, content_hash: str, cache_dir: str | os.PathLike[str] | None
+    reader: ArchiveReader, blobs: dict[str, bytes], cache_dir: str | os.PathLike[str] | None
 ) -> None:
-    """Put an archive's own background into the cache before it is taken out of the archive."""
-    blob = _blob(reader, content_hash, False, cache_dir)
+    """Put an archive's own backgrounds into the cache before they are taken out of it."""
     cache = BackgroundCache(config.cache_dir() if cache_dir is None else Path(cache_dir))
     crs = long_crs(str(reader.header["crs"]))
     grids, _ = read_grids(reader.header)
     facts: dict[str, Any] = {"model": reader.header["model"], **ground_of(crs, grids)}
-    cache.store(place_key(crs, grids), blob, facts, needed=True, promote=False)
-    if cache.load(content_hash) is None:
-        raise BackgroundError(
-            f"the cache {cache.root} did not keep background {content_hash}; {reader.name} is left "
-            "as it is"
-        )
+    for content_hash, blob in blobs.items():
+        cache.store(place_key(crs, grids), blob, facts, needed=True, promote=False)
+        if cache.load(content_hash) is None:
+            raise BackgroundError(
+                f"the cache {cache.root} did not keep background {content_hash}; {reader.name} is "
+                "left as it is"
+            )

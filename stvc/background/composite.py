@@ -18,7 +18,8 @@ import zstandard
 from stvc.codec.place import Place, Settings, tiles_of
 from stvc.codec.spectral import Klt
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import UnitContext, decode_unit, encode_unit
+from stvc.codec.unit import UnitContext, decode_unit
+from stvc.codec.unit_encoder import encode_unit
 from stvc.errors import CorruptError
 from stvc.types import GroupGrid, MaskGrid
 
@@ -248,7 +249,9 @@ def check_klt(klt: Klt, bands: int) -> None:
 
 def _lone_place(grid: GroupGrid, klt: Klt, step_index: int, model: EntropyModel) -> Place:
     nowhere = MaskGrid("none", "", np.zeros(0), np.zeros(0))
-    return Place((grid,), nowhere, (klt,), Settings(step_index), model.generation)
+    generation = min(model.generation, 2)
+    # ^ archives of generations 2 and 3 share backgrounds, so these are coded alike in both
+    return Place((grid,), nowhere, (klt,), Settings(step_index), generation)
 
 
 def _pack_bits(flags: Bool) -> bytes:

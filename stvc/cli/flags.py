@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stvc.cli.options import ExportFormat
+from stvc.cli.options import ExportFormat, read_date_size, read_error_bound
 
 
 class Clouds(StrEnum):
@@ -27,6 +27,13 @@ class Reference(StrEnum):
     background = "background"
     recent = "recent"
     both = "both"
+
+
+class Effort(StrEnum):
+    """How much computing the size of a file is worth."""
+
+    default = "default"
+    fast = "fast"
 
 
 class OnError(StrEnum):
@@ -97,9 +104,18 @@ Psnr = Annotated[
 MaxError = Annotated[
     int | None,
     typer.Option(
-        metavar="DN",
-        min=0,
-        help="Hard bound on the error of every clear pixel.",
+        metavar="E",
+        parser=read_error_bound,
+        help="Hard bound on the error of every clear pixel: DN, as 25, or reflectance, as 0.0025r.",
+        rich_help_panel="Quality",
+    ),
+]
+MaxBytes = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SIZE",
+        parser=read_date_size,
+        help="Most bytes per date, as 20kB: larger dates get coarser.",
         rich_help_panel="Quality",
     ),
 ]
@@ -117,6 +133,13 @@ CloudsFlag = Annotated[
 ReferenceFlag = Annotated[
     Reference | None,
     typer.Option(help="What dates are predicted from (default: auto).", rich_help_panel="Quality"),
+]
+EffortFlag = Annotated[
+    Effort | None,
+    typer.Option(
+        help="fast: several times faster, larger files, the same pixels.",
+        rich_help_panel="Quality",
+    ),
 ]
 CacheDir = Annotated[
     Path | None,

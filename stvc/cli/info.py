@@ -98,6 +98,7 @@ def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("settings", as_flags(effective_settings(facts, DEFAULT_QUALITY))),
         ("background", _background(facts["background"])),
         ("format", f"{facts['format_version']}, model {facts['model']}"),
+        ("model gain", _saved(facts["learned_gain"])),
     ]
     rows += [("warning", str(text)) for text in facts["warnings"]]
     return [(name, printable(value)) for name, value in rows]
@@ -143,16 +144,19 @@ def _mask(mask: dict[str, Any]) -> str:
 def _background(background: dict[str, Any] | None) -> str:
     if not background:
         return "none"
+    # Content hashes identify by their first digits; the JSON has them whole.
+    named = background["sha256"][:12]
+    for later in background.get("versions", ())[1:]:
+        named += f", from frame {later['first_frame']} on {later['sha256'][:12]}"
     if background["external"]:
-        return f"external, sha256 {background['sha256'][:12]}: decodes with the cache that has it"
-    told = []
-    for name, value in background.items():
-        if name == "external":
-            continue
-        text = str(value)
-        # Content hashes identify by their first digits; the JSON has them whole.
-        told.append(f"{name} {text[:12] if len(text) >= 40 else text}")
-    return ", ".join(told)
+        return f"external, sha256 {named}: decodes with the cache that has it"
+    return f"sha256 {named}, bytes {background['bytes']}"
+
+
+def _saved(gain: float | None) -> str:
+    if gain is None:
+        return "not known: too little was coded with it"
+    return f"{gain:.1%} of the bits that the plain coder would take"
 
 
 def _crs_name(crs: str | None) -> str:

@@ -13,7 +13,7 @@ from stvc.console import byte_size, day, emit_json, note
 from stvc.errors import ConfigError
 from stvc.exit_codes import ExitCode
 
-_COLUMNS = ("field", "last date", "dates", "clear", "size", "ratio", "last error")
+_COLUMNS = ("field", "last date", "dates", "refused", "clear", "size", "ratio", "last error")
 _LONGEST_ERROR = 60
 
 
@@ -95,6 +95,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["field"],
         day(row["last_date"]) if row["last_date"] else "-",
         str(row["frames"]),
+        str(len(row["refused"]) or "-"),
         "-" if row["clear_share"] is None else f"{row['clear_share']:.0%}",
         byte_size(row["bytes"]) if row["bytes"] else "-",
         "-" if row["ratio"] is None else f"{row['ratio']:.1f}",
@@ -109,7 +110,7 @@ def _print_table(cells: list[tuple[str, ...]]) -> None:
 
     table = Table(pad_edge=False)
     for name in _COLUMNS:
-        table.add_column(name, justify="right" if name in _COLUMNS[2:6] else "left")
+        table.add_column(name, justify="right" if name in _COLUMNS[2:7] else "left")
     for line in cells:
         table.add_row(*(Text(cell) for cell in line[:-1]), Text(line[-1], style="red"))
     Console().print(table)

@@ -54,6 +54,14 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only list what would be fetched.")
     ] = False,
+    retry_refused: Annotated[
+        bool,
+        typer.Option(
+            "--retry-refused",
+            metavar="",
+            help="Ask for dates again that earlier runs refused or gave up (see monitor status).",
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes on this machine.")] = 1,
     executor: Annotated[
         ExecutorName, typer.Option(help="Where fields are worked on.")
@@ -93,7 +101,9 @@ def run(
     """Fetch what is new for every field and append it; one JSON line per event on stdout.
 
     Running twice changes nothing. Late products are appended, reprocessed ones supersede the old
-    ones. A field that fails stops no other. On SIGTERM and Ctrl-C, fields that have begun end.
+    ones. A field that fails stops no other. A date that is refused for its radiometry, or that
+    fails in five runs, is not asked for again until its product or baseline changes. On SIGTERM
+    and Ctrl-C, fields that have begun end.
 
     Exit codes: 0 all up to date, or nothing new; 3 some fields are not; if none is, the code that
     they share (75 locked or busy: try later, 77 refused) or 1; 78 bad file; 143, 130 stopped.
@@ -124,6 +134,7 @@ def run(
         only=tuple(only or ()),
         today=day,
         dry_run=dry_run,
+        retry_refused=retry_refused,
         workers=workers,
         scheduler=scheduler if executor is ExecutorName.dask else None,
         max_requests=max_requests,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,53 @@ def read_bytes(text: str, flag: str) -> int:
     """Read a size, such as ``2GB``, ``500MB`` or ``0``; returns bytes."""
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]?)B?", text.strip().upper(), re.ASCII)
     if found is None:
-        raise typer.BadParameter(
-            f"{text!r} is no size; write it as 2GB or 500MB", param_hint=flag
-        )
+        raise typer.BadParameter(f"{text!r} is no size; write it as 2GB or 500MB", param_hint=flag)
     return round(float(found[1]) * _SIZES[found[2]])
+
+
+_BOUND = re.compile(r"(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}) ?(DN|R|REFL|REFLECTANCE)?", re.ASCII)
+
+
+def read_error_bound(text: str | int) -> int:
+    """Read a largest error: DN, or reflectance with its unit; returns DN.
+
+    Parameters
+    ----------
+    text : str
+        ``25``, ``25DN``, or ``0.0025r`` (``refl``, ``reflectance``): 10000 DN are reflectance 1.
+        What lies between two DN becomes the lower: the bound that was asked for holds.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no such number, or a reflectance of less than one DN.
+    """
+    from stvc.radiometry import SCALE
+
+    found = _BOUND.fullmatch(str(text).strip().upper())
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r} is no error bound; write it in DN, as 25, or in reflectance, as 0.0025r"
+        )
+    # Decimal: 0.0029 x 10000 is 28.999... in binary, and would lose a DN.
+    value = Decimal(found[1])
+    if found[2] in (None, "DN"):
+        if value != int(value):
+            raise typer.BadParameter(
+                f"{text!r} is no whole number of DN; in reflectance, write {found[1]}r"
+            )
+        return int(value)
+    bound = int(value * SCALE)
+    if value and not bound:
+        raise typer.BadParameter(
+            f"{text!r} is less than one DN (reflectance {1 / SCALE:g}); ask for 0, or --lossless"
+        )
+    return bound
+
+
+def read_date_size(text: str) -> int:
+    """Read the value of ``--max-bytes``."""
+    return read_bytes(text, "--max-bytes")
 
 
 def require_file(path: Path) -> None:
@@ -123,10 +167,14 @@ class QualityFlags:
     """Hard bound on every clear pixel, in DN."""
     lossless: bool = False
     """Exact on every pixel."""
+    max_bytes: int | None = None
+    """Most bytes per date."""
     clouds: str | None = None
     """``keep``, ``coarse`` or ``drop``."""
     reference: str | None = None
     """``auto``, ``none``, ``background``, ``recent`` or ``both``."""
+    effort: str | None = None
+    """``default`` or ``fast``."""
 
     def check(self) -> None:
         """Refuse two targets at once.
@@ -166,10 +214,14 @@ class QualityFlags:
             One ``--flag value`` for each disagreement, in the order of the help.
         """
         given: dict[str, Any] = self._targets()
+        if self.max_bytes is not None:
+            given["--max-bytes"] = self.max_bytes
         if self.clouds is not None:
             given["--clouds"] = self.clouds
         if self.reference is not None:
             given["--reference"] = self.reference
+        if self.effort is not None:
+            given["--effort"] = self.effort
         wrong = []
         for flag, value in given.items():
             stored = settings.get(flag.removeprefix("--").replace("-", "_"))
@@ -184,8 +236,10 @@ class QualityFlags:
             "psnr": self.psnr,
             "max_error": self.max_error,
             "lossless": self.lossless,
+            "max_bytes": self.max_bytes,
             "clouds": self.clouds or "drop",
             "reference": self.reference or "auto",
+            "effort": self.effort or "default",
         }
 
 
@@ -201,6 +255,7 @@ def effective_settings(info: dict[str, Any], default_quality: float) -> dict[str
     """
     stored = info["settings"]
     settings = {name: stored.get(name) for name in vars(QualityFlags())}
+    settings["effort"] = info.get("effort")
     if settings["lossless"]:
         settings["max_error"] = None  # a bound of 0 is how it is kept, not what was asked
     elif all(settings[name] is None for name in ("quality", "psnr", "max_error")):

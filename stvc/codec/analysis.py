@@ -1,7 +1,7 @@
 """Encoder side of one coding unit: from pixels and references to symbols.
 
 Nothing here needs the entropy model: distortion is settled by the quantizer alone, so a rate or a
-quality can be aimed at without running the network. `synthesize` is the decoder's own arithmetic.
+quality can be aimed at without running the network.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.fill import fill_hidden
-from stvc.codec.prediction import ReferenceCoefficients, predict, reference_coefficients
-from stvc.codec.profiles import WEIGHT_BITS, profiles_of
+from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
+from stvc.codec.prediction_choice import choose_prediction, probed_tokens
 from stvc.codec.quantize import (
     CENTROID_UNITS,
     SKIPPED,
@@ -25,36 +25,27 @@ from stvc.codec.quantize import (
 )
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import estimate_shift
+from stvc.codec.restoration import RESTORED, Scene, choose_strengths, corrections, restore
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, FRACTION_BITS, I32, KERNEL, blocks_of, forward, inverse
+from stvc.codec.synthesis import predict_unit, shown_pixels
+from stvc.codec.transform import (
+    FRACTION_BITS,
+    I32,
+    KERNEL,
+    blocks_of,
+    forward,
+    inverse,
+    planes_of,
+)
+from stvc.codec.unit_plan import MAX_SHRINK, UnitPlan, resting_plan
 
 DEAD_ZONE = 0.36
 """Rounding offset; 0.5 would round to nearest. Measured: about 8 % fewer bits at equal PSNR."""
-MAX_OFFSET = 127
-MAX_SHRINK = 7
-_PROBES = 64
-"""Tokens on which prediction choices are tried."""
 _SHIFT_GAIN = 0.98
 # ^ a shift must save 2 % of the proxy cost: interpolation also blurs the state it leaves behind
 
 
 _NOTHING = np.zeros((0, 0, 0), np.uint16)
-
-
-@dataclass(frozen=True)
-class UnitPlan:
-    """The choices that a unit's header carries."""
-
-    step_index: int
-    """Base quantization step."""
-    shift: tuple[int, int]
-    """Registration of the references, 1/8 pixel."""
-    profiles: npt.NDArray[np.int64]
-    """(C,) rows of `profiles.profiles_of`."""
-    offsets: npt.NDArray[np.int64]
-    """(C,) DC offsets in base steps."""
-    shrink: tuple[int, int]
-    """Reconstruction points, see `quantize.dequantize`."""
 
 
 @dataclass(frozen=True)
@@ -77,50 +68,6 @@ class UnitAnalysis:
     """(C, H, W) what the decoder will see."""
 
 
-def predict_unit(refs: ReferenceCoefficients, plan: UnitPlan) -> I32:
-    """Predict from a plan (shared by encoder and decoder)."""
-    return predict(refs, plan.profiles, plan.offsets * step_size(plan.step_index))
-
-
-def synthesize(
-    predicted: I32,
-    symbols: I32,
-    steps: npt.NDArray[np.int64],
-    shrink: tuple[int, int],
-    klt: Klt,
-    concealed: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.uint16]:
-    """Decode a unit's pixels (shared by encoder and decoder, exact).
-
-    Parameters
-    ----------
-    predicted, symbols : array, (C, h, w, 64) int32
-    steps : array, (h, w)
-    shrink : (int, int)
-        See `quantize.dequantize`.
-    klt : Klt
-    concealed : array, (H, W) bool
-        Don't-care pixels, which show the prediction: the place without its clouds. What their
-        blocks hold there is whatever was cheapest to code.
-
-    Returns
-    -------
-    array, (C, H, W) uint16
-    """
-    coefficients = predicted + dequantize(symbols, steps[None, :, :, None], shrink)
-    pixels = klt.inverse(inverse(coefficients))
-    if concealed.any():
-        pixels = np.where(concealed, klt.inverse(inverse(predicted)), pixels)
-    return np.clip(pixels, 0, 65535).astype(np.uint16)
-
-
-def resting_plan(state: ReferenceState, step_index: int) -> UnitPlan:
-    """Plan of a unit of which nothing is visible: the recent state as it is (shared)."""
-    c = len(state.mean)
-    profiles = np.full(c, 0 if state.empty else 1, np.int64)
-    return UnitPlan(step_index, (0, 0), profiles, np.zeros(c, np.int64), (0, 0))
-
-
 def _as_predicted(
     state: ReferenceState,
     klt: Klt,
@@ -133,54 +80,10 @@ def _as_predicted(
     refs = reference_coefficients(state, klt, plan.shift, day)
     predicted = predict_unit(refs, plan)
     nothing = np.zeros_like(predicted)
-    shown = np.zeros((importance.shape[0] * BLOCK, importance.shape[1] * BLOCK), bool)
-    decoded = synthesize(predicted, nothing, steps, plan.shrink, klt, shown)
+    expected = inverse(predicted)
+    decoded = shown_pixels(expected, predicted, klt, np.zeros(expected.shape[1:], bool))
     still = np.zeros(predicted.shape)
     return UnitAnalysis(plan, refs, predicted, steps, importance, still, nothing, decoded)
-
-
-def _probes(importance: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    flat = importance.reshape(-1)
-    best = np.flatnonzero(flat == 0)
-    if len(best) < 8:
-        best = np.flatnonzero(flat != SKIPPED)
-    return best[:: max(1, len(best) // _PROBES)][:_PROBES]
-
-
-def _choose_prediction(
-    target: I32, refs: ReferenceCoefficients, probes: npt.NDArray[np.intp], step: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
-    """Pick profile and DC offset per component by the proxy cost ``sum log2(1 + |r| / step)``."""
-    c = len(target)
-
-    def probe(x: I32) -> npt.NDArray[np.float32]:
-        return np.asarray(x.reshape(c, -1, 64)[:, probes], np.float32)
-
-    mean = probe(refs.mean)
-    wanted = probe(target) - mean
-    references = [
-        probe(plane) - mean for plane in (refs.recent, refs.background, refs.second, refs.average)
-    ]
-    profiles = np.zeros(c, np.int64)
-    offsets = np.zeros(c, np.int64)
-    total = 0.0
-    weights = profiles_of(refs.generation).astype(np.float32) / (1 << WEIGHT_BITS)
-    blank = not bool((refs.recent_age >= 0).any()) and not refs.has_background
-    rows = weights[:1] if blank else weights
-    for k in range(c):
-        residual = np.repeat(wanted[k][None], len(rows), 0)
-        for reference, weight in zip(references, rows.swapaxes(0, 1), strict=True):
-            used = weight.any(1)
-            residual[used] -= weight[used, None] * reference[k]
-        lift = np.rint(np.median(residual[..., 0], axis=1) / step)
-        lift = np.clip(np.where(np.abs(lift) < 2, 0, lift), -MAX_OFFSET, MAX_OFFSET)
-        residual[..., 0] -= (lift * step)[:, None]
-        cost = np.log2(1 + np.abs(residual) * np.float32(1 / step)).sum((1, 2))
-        best = int(np.rint(cost).argmin())
-        # ^ whole bits: rows that only differ by rounding must not depend on a CPU's log2
-        profiles[k], offsets[k] = best, int(lift[best])
-        total += float(cost[best])
-    return profiles, offsets, total
 
 
 def _centroids(
@@ -207,6 +110,7 @@ def analyze(
     coarse: bool = False,
     dead_zone: float = DEAD_ZONE,
     register: bool = True,
+    finish: bool = True,
 ) -> UnitAnalysis:
     """Turn one unit into symbols.
 
@@ -228,6 +132,8 @@ def analyze(
         See `quantize.quantize`.
     register : bool
         Try a sub-pixel shift of the references.
+    finish : bool
+        Also do what `finished` does, which is in vain if the levels will change.
     """
     importance = importance_class(hidden, coarse)
     steps = token_steps(step_index, importance)
@@ -236,10 +142,10 @@ def analyze(
     step = int(step_size(step_index))
     components = klt.forward(pixels)
     target = forward(components)
-    probes = _probes(importance)
+    probes = probed_tokens(importance)
     shift = (0, 0)
     refs = reference_coefficients(state, klt, shift, day)
-    profiles, offsets, cost = _choose_prediction(target, refs, probes, step)
+    profiles, offsets, cost = choose_prediction(target, refs, probes, step)
     if register and not state.empty:
         seen = bool((state.recent_day > NEVER).any())
         base = state.recent if seen or state.background is None else state.background
@@ -248,10 +154,10 @@ def analyze(
         found = estimate_shift(np.abs(components[0]) / (1 << FRACTION_BITS), view, ~hidden)
         if found != (0, 0):
             moved = reference_coefficients(state, klt, found, day)
-            other = _choose_prediction(target, moved, probes, step)
+            other = choose_prediction(target, moved, probes, step)
             if other[2] < _SHIFT_GAIN * cost:
                 shift, refs, (profiles, offsets, cost) = found, moved, other
-    plan = UnitPlan(step_index, shift, profiles, offsets, (0, 0))
+    plan = UnitPlan(step_index, shift, profiles, offsets, (0, 0), np.zeros_like(offsets))
     predicted = predict_unit(refs, plan)
     residual = (target - predicted).astype(np.float64)
     coded = importance != SKIPPED
@@ -265,33 +171,55 @@ def analyze(
     residual[:, ~coded] = 0
     symbols = quantize(residual, steps[None, :, :, None], dead_zone)
     unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
-    return with_levels(unit, symbols, klt, hidden, coarse=coarse)
+    unit = with_levels(unit, symbols)
+    return finished(unit, klt, hidden, coarse=coarse) if finish else unit
 
 
-def with_levels(
+def with_levels(unit: UnitAnalysis, symbols: I32) -> UnitAnalysis:
+    """Give a unit other levels (C, h, w, 64); its reconstruction points follow."""
+    steps = np.broadcast_to(unit.steps[None, :, :, None], symbols.shape)
+    plan = replace(unit.plan, shrink=_centroids(unit.residual, symbols, steps))
+    return replace(unit, plan=plan, symbols=symbols)
+
+
+def finished(
     unit: UnitAnalysis,
-    symbols: I32,
     klt: Klt,
     hidden: npt.NDArray[np.bool_],
     *,
     coarse: bool = False,
+    restored: bool = True,
 ) -> UnitAnalysis:
-    """Give a unit other levels: its reconstruction points and pixels follow.
+    """Decode a unit, and choose how strongly it is restored.
 
     Parameters
     ----------
     unit : UnitAnalysis
-    symbols : array, (C, h, w, 64) int32
     klt : Klt
     hidden : array, (H, W) bool
     coarse : bool
         As for `analyze`.
+    restored : bool
+        Whether it may be restored at all.
     """
-    steps = np.broadcast_to(unit.steps[None, :, :, None], symbols.shape)
-    plan = replace(unit.plan, shrink=_centroids(unit.residual, symbols, steps))
+    plan = unit.plan
     concealed = np.zeros_like(hidden) if coarse else hidden
-    decoded = synthesize(unit.predicted, symbols, unit.steps, plan.shrink, klt, concealed)
-    return replace(unit, plan=plan, symbols=symbols, decoded=decoded)
+    levels = dequantize(unit.symbols, unit.steps[None, :, :, None], plan.shrink)
+    decoded = inverse(unit.predicted + levels)
+    if restored and unit.refs.generation >= RESTORED and not hidden.all():
+        scene = Scene(plan.step_index, klt.spread, unit.importance, unit.refs.unpredicted)
+        found = corrections(decoded, inverse(unit.predicted), unit.symbols, scene)
+        missing = np.asarray(planes_of(_inverse_blocks(unit.residual - levels)), np.float64)
+        step = int(step_size(plan.step_index))
+        strengths = choose_strengths(missing[:, ~hidden], found[:, ~hidden], step)
+        decoded = restore(decoded, found, strengths, step)
+        plan = replace(plan, strengths=strengths)
+    return replace(unit, plan=plan, decoded=shown_pixels(decoded, unit.predicted, klt, concealed))
+
+
+def _inverse_blocks(coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Transform (C, h, w, 64) coefficients to raster blocks in floating point (encoder only)."""
+    return np.asarray(coefficients @ (KERNEL * 2.0**-18))
 
 
 def forward_blocks(blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

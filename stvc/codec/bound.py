@@ -40,7 +40,7 @@ class BoundLayer:
 
     def write(self, writer: Writer, models: Models) -> None:
         """Range-code the layer."""
-        from stvc.codec.entropy import best_scale
+        from stvc.codec.costs import best_scale
 
         writer.uniform(self.max_error, _MAX_ERROR)
         for band in self.corrections:

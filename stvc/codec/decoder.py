@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc import threads
 from stvc.archive import Kind, UnitKey
+from stvc.codec.backgrounds import Backgrounds, at_frame
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, links_of
 from stvc.codec.mask_coder import decode_mask
 from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, tiles_of
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import GROUP, Link, walk_to
 from stvc.codec.unit import UnitContext, decode_unit
-from stvc.errors import CorruptError
+from stvc.codec.unit_reading import Damage, Spread, Units
 from stvc.types import U8
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
 Bool = npt.NDArray[np.bool_]
 U16 = npt.NDArray[np.uint16]
-
-Damage = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class FrameDecoder:
     Parameters
     ----------
     place : Place
-    backgrounds : tuple of array, optional
+    backgrounds : tuple of array, or Versions, optional
         Per group (C, H, W) decoded historical background.
     links : sequence of Link
         Of all frames of the archive, those to be encoded included.
@@ -62,7 +61,7 @@ class FrameDecoder:
     def __init__(
         self,
         place: Place,
-        backgrounds: tuple[U16, ...] | None,
+        backgrounds: Backgrounds | None,
         links: Sequence[Link] = (),
         walk: Sequence[int] | None = None,
     ) -> None:
@@ -104,12 +103,13 @@ class FrameDecoder:
         key = (group, tile.index)
         mine = self._states[self._frame]
         if key not in mine:
-            background = None if self._backgrounds is None else self._backgrounds[group]
+            background = at_frame(self._backgrounds, self._frame, group)
             fresh = self.place.state(group, tile, background)
             before, after = (
                 None if k < 0 else self._states[k].get(key) or fresh for k in self.link
             )
             mine[key] = linked_state(fresh, before, after, self._day)
+            mine[key].background = fresh.background  # links may go back to an older version's
         return mine[key]
 
     def end_frame(self, classes: U8) -> None:
@@ -147,7 +147,7 @@ class FrameDecoder:
 def decode_frames(
     reader: ArchiveReader,
     place: Place,
-    backgrounds: tuple[U16, ...] | None,
+    backgrounds: Backgrounds | None,
     model: EntropyModel,
     frames: list[int],
     groups: list[int],
@@ -162,7 +162,7 @@ def decode_frames(
     ----------
     reader : ArchiveReader
     place : Place
-    backgrounds : tuple of array, optional
+    backgrounds : tuple of array, or Versions, optional
     model : EntropyModel
     frames : list of int
         Ascending frame indices.
@@ -184,55 +184,25 @@ def decode_frames(
     links = links_of(reader.frames, place)
     walk = walk_to(frames, links)
     walker = decoder or FrameDecoder(place, backgrounds, links, walk)
-    units = _Units(reader, on_damage)
+    units = Units(reader, on_damage)
     wanted = set(frames)
+    tasks = sum(len(tiles_of(place.grids[g])) for g in groups)
     for position, frame in enumerate(walk):
         if ahead is not None and position % GROUP == 0:
             ahead(walk[position : position + GROUP])
-        decoded = _decode_one(units, walker, model, frame, groups)
+        with threads.spread_over(tasks) as spread:
+            decoded = _decode_one(units, walker, model, frame, groups, spread)
         if frame in wanted:
             yield decoded
 
 
-class _Units:
-    """Reads and decodes units; remembers what is broken, and with it what is predicted from it."""
-
-    def __init__(self, reader: ArchiveReader, on_damage: Damage | None) -> None:
-        self.reader = reader
-        self._on_damage = on_damage
-        self._broken: set[UnitKey] = set()
-
-    def attempt(
-        self, key: UnitKey, link: Link, decode: Callable[[bytes], T], *needs: UnitKey
-    ) -> T | None:
-        """Decode a unit; None if it, or one that it is predicted from, is damaged."""
-        try:
-            predecessors = {key._replace(frame=k) for k in link}
-            if self._broken & {*predecessors, *needs}:
-                raise CorruptError(
-                    f"{self.reader.describe(key)}: cannot be decoded without the damaged unit "
-                    "that it is predicted from"
-                )
-            return self._decode(key, decode)
-        except CorruptError as error:
-            if self._on_damage is None:
-                raise
-            self._broken.add(key)
-            self._on_damage(str(error))
-            return None
-
-    def _decode(self, key: UnitKey, decode: Callable[[bytes], T]) -> T:
-        if key not in self.reader.units:
-            raise CorruptError(f"{self.reader.describe(key)}: missing; copy the archive again")
-        payload = self.reader.read(key)
-        try:
-            return decode(payload)
-        except CorruptError as error:
-            raise CorruptError(f"{self.reader.describe(key)}: {error}") from None
-
-
 def _decode_one(
-    units: _Units, walker: FrameDecoder, model: EntropyModel, frame: int, groups: list[int]
+    units: Units,
+    walker: FrameDecoder,
+    model: EntropyModel,
+    frame: int,
+    groups: list[int],
+    spread: Spread,
 ) -> DecodedFrame:
     place = walker.place
     record = units.reader.frames[frame]
@@ -249,31 +219,45 @@ def _decode_one(
     nodata = _nodata(units, walker, frame, classes)
     unclear = place.unclear(classes, nodata)
     images: list[U16] = []
+    jobs: list[tuple[UnitKey, Callable[[bytes], None], tuple[UnitKey, ...]]] = []
     for g, grid in enumerate(place.grids):
         c, h, w = grid.shape
         if g not in groups:
             images.append(np.zeros((c, 0, 0), np.uint16))
             continue
         image = np.zeros((c, h, w), np.uint16)
+        images.append(image)
+        needs = (mask_key, UnitKey(Kind.MASK, frame, 1 + g, 0))
         for tile in tiles_of(grid):
             context = place.context(g, tile, unclear[g], nodata[g], record.time)
-            state = walker.state(g, tile)
-            decode = partial(decode_unit, context=context, state=state, model=model)
-            key = UnitKey(Kind.PIXELS, frame, g, tile.index)
-            needs = (mask_key, UnitKey(Kind.MASK, frame, 1 + g, 0))
-            result = units.attempt(key, walker.link, decode, *needs)
-            if result is None:
-                continue
-            decoded, shift = result
-            state.update(decoded, context.unclear, context.day, shift)
             part = (tile.rows, tile.columns)
-            image[:, *part] = walker.finish(context, decoded, nodata[g][part])
-        images.append(image)
+            decode = partial(
+                _decode_tile, walker, model, (g, tile), context, nodata[g][part], image[:, *part]
+            )
+            jobs.append((UnitKey(Kind.PIXELS, frame, g, tile.index), decode, needs))
+    for _ in units.attempts(jobs, walker.link, spread):
+        pass
     walker.end_frame(classes)
     return DecodedFrame(frame, classes, tuple(images), unclear)
 
 
-def _nodata(units: _Units, walker: FrameDecoder, frame: int, classes: U8) -> tuple[Bool, ...]:
+def _decode_tile(
+    walker: FrameDecoder,
+    model: EntropyModel,
+    where: tuple[int, Tile],
+    context: UnitContext,
+    nodata: Bool,
+    image: U16,
+    payload: bytes,
+) -> None:
+    """Decode one tile into its part of an image, and advance its references."""
+    state = walker.state(*where)
+    decoded, shift = decode_unit(payload, context, state, model)
+    state.update(decoded, context.unclear, context.day, shift)
+    image[...] = walker.finish(context, decoded, nodata)
+
+
+def _nodata(units: Units, walker: FrameDecoder, frame: int, classes: U8) -> tuple[Bool, ...]:
     """Nodata pixels per group."""
     if FrameStats.unpack(units.reader.frames[frame].stats).flags & NODATA_FROM_CLASSES:
         implied = walker.nodata_under_classes(classes)

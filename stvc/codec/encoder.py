@@ -11,22 +11,18 @@ import numpy.typing as npt
 
 from stvc.archive import FrameRecord, Kind, UnitKey
 from stvc.codec.analysis import analyze
+from stvc.codec.budget import allowance_of
 from stvc.codec.decoder import FrameDecoder
-from stvc.codec.frame_stats import (
-    NODATA_FROM_CLASSES,
-    FrameStats,
-    error_stats,
-    ndvi_bands,
-    pack_link,
-)
+from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, ndvi_bands, pack_link
 from stvc.codec.mask_coder import encode_mask
 from stvc.codec.place import SECONDS_PER_DAY, Place, tiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import Klt, fit_klt
 from stvc.codec.structure import Planned
+from stvc.codec.tile_job import Spread, code_tile, spread_tiles
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import encode_unit
+from stvc.codec.unit_encoder import finish_unit
 from stvc.metrics import ndvi_mae
 from stvc.types import GroupGrid, Series
 
@@ -39,6 +35,8 @@ Unit = tuple[UnitKey, bytes, tuple[int, int, int]]
 Progress = Callable[[int, int, str], None]
 
 _SAMPLES = 200_000
+_LEVELS_COST = 0.04
+"""What restoration gains less, dB, once the entropy model has chosen the levels (measured)."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,7 @@ def find_step(
             )
         return tried[index]
 
+    psnr += _LEVELS_COST if place.settings.restored else 0
     slope = -6.02 / STEP_OCTAVE
     index = int(np.clip(round((psnr - 93.0) / slope), 0, MAX_STEP_INDEX))
     for _ in range(12):
@@ -160,7 +159,9 @@ def _trial(
                     context.base_step,
                     context.day,
                     coarse=context.coarse,
+                    finish=False,
                 )
+                unit = finish_unit(unit, context, place.settings.restored)
                 state.update(unit.decoded, context.unclear, context.day, unit.plan.shift)
                 clear = ~context.unclear[:h, :w]
                 miss = (unit.decoded[:, :h, :w].astype(np.int64) - cut[:, :h, :w])[:, clear]
@@ -177,6 +178,7 @@ def encode_frames(
     *,
     first: int = 0,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> EncodedFrames:
     """Encode the frames of a series behind ``first`` earlier frames.
 
@@ -192,7 +194,12 @@ def encode_frames(
     first : int
         Index of the first new frame in the archive.
     progress : callable, optional
+    spread : Spread, optional
+        Where the tiles of large places are coded: then the decoder's references do not advance.
     """
+    bounded = place.settings.max_bytes is not None
+    # ^ what a tile may take depends on what those before it took
+    ready = None if bounded else spread_tiles(spread, series, decoder, model, first)
     records: list[FrameRecord] = []
     units: list[Unit] = []
     bits = np.zeros(2)
@@ -224,36 +231,32 @@ def encode_frames(
                     if n.any()
                 ]
         unclear = place.unclear(classes, nodata)
+        allowance = allowance_of(place, unclear, units, frame)
         for g, grid in enumerate(place.grids):
             whole = series.pixels[g][t]
-            seen = np.zeros_like(whole)
-            tiles = tiles_of(grid)
-            for tile in tiles:
-                context = place.context(g, tile, unclear[g], nodata[g], int(seconds[t]))
-                cut = np.asarray(pad_to_blocks(whole[:, tile.rows, tile.columns]), np.uint16)
-                unit = encode_unit(
-                    cut, context, decoder.state(g, tile), model, max_error=place.settings.max_error
-                )
-                shown = decoder.finish(context, unit.decoded, nodata[g][tile.rows, tile.columns])
-                state = decoder.state(g, tile)
-                state.update(unit.decoded, context.unclear, context.day, unit.shift)
-                state.memory = unit.memory
-                seen[:, tile.rows, tile.columns] = shown
-                clear = ~unclear[g][tile.rows, tile.columns]
-                units.append(
-                    (
-                        UnitKey(Kind.PIXELS, frame, g, tile.index),
-                        unit.payload,
-                        error_stats(
-                            whole[:, tile.rows, tile.columns], shown, clear, alone=len(tiles) == 1
-                        ),
-                    )
-                )
-                bits += (unit.bits_network, unit.bits_plain)
             red_nir = ndvi_bands(grid)
+            seen = np.zeros((len(red_nir or ()), *whole.shape[1:]), np.uint16)
+            for tile in tiles_of(grid):
+                part = (tile.rows, tile.columns)
+                if ready is not None:
+                    coded = ready[g, tile.index][t]
+                else:
+                    context = place.context(g, tile, unclear[g], nodata[g], int(seconds[t]))
+                    state, cut = decoder.state(g, tile), whole[:, *part]
+                    hidden = (unclear[g][part], nodata[g][part])
+                    visible = ~context.hidden | context.coarse
+                    share = None if allowance is None else allowance.take(visible, len(whole))
+                    coded = code_tile(decoder, cut, context, state, model, hidden, g, share)
+                    if allowance is not None:
+                        allowance.spend(len(coded.payload))
+                key = UnitKey(Kind.PIXELS, frame, g, tile.index)
+                units.append((key, coded.payload, coded.stats))
+                bits += coded.bits
+                seen[:, *part] = coded.shown
             if red_nir is not None and stats.ndvi is None:
+                truth = whole[list(red_nir)][None]
                 stats = replace(
-                    stats, ndvi=ndvi_mae(whole[None], seen[None], *red_nir, clear=~unclear[g][None])
+                    stats, ndvi=ndvi_mae(truth, seen[None], 0, 1, clear=~unclear[g][None])
                 )
         decoder.end_frame(classes)
         clear_share = float(1 - np.mean([u.mean() for u in unclear]))

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.costs import centered_costs, histogram, symbol_bits
+from stvc.codec.fast_coder import decode_fast, fast_batches
 from stvc.codec.quantize import SKIPPED
-from stvc.codec.rangecoder import Models, Reader, Writer, address
+from stvc.codec.rangecoder import Ints, Models, Reader, Writer
 from stvc.codec.transform import I32
 from stvc.errors import CorruptError
 from stvc.model.architecture import (
     GROUPS,
     PREVIOUS_COMPONENTS,
-    SCALES,
     SIDE_FEATURES,
     TokenLayout,
     token_layout,
 )
 from stvc.model.arithmetic import exact_products
+from stvc.model.fast_features import FastFeatures
 from stvc.model.features import UnitFeatures, compand
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 
-Batch = tuple[I64, I64, I64]
+Batch = tuple[Ints, Ints, Ints]
 """Symbols with their locations (1/8 steps) and scale indices, flat."""
 
 PLAIN_BANDS: tuple[tuple[int, int], ...] = (
@@ -82,7 +84,8 @@ class _Unit:
 
         n = symbols.shape[1]
         place = self.layout.place
-        config = model.network.config
+        network = model.large_network
+        config = network.config
         rows = np.zeros((len(components), n + 1, config.features), np.int8)
         moves = np.zeros((len(components), n + 1, 64, config.candidates), np.int16)
         context = 64 * config.references
@@ -94,7 +97,7 @@ class _Unit:
             rows[i, :n, -SIDE_FEATURES:] = self.features.side[k]
             moves[i, :n] = self.features.candidates[k][..., : config.candidates]
         flat = np.broadcast_to(self.flat, (len(components), len(self.flat)))
-        return model.network.steps(
+        return network.steps(
             torch.from_numpy(rows[:, place]),
             torch.from_numpy(moves[:, place]),
             torch.from_numpy(flat.copy()),
@@ -118,13 +121,15 @@ def _numbers(x: Tensor, chosen: npt.NDArray[np.intp]) -> I64:
 
 
 def network_batches(
-    model: EntropyModel, features: UnitFeatures, importance: U8, symbols: I32
+    model: EntropyModel, features: UnitFeatures | FastFeatures, importance: U8, symbols: I32
 ) -> list[Batch]:
     """(symbols, location, scale) of every step, in coding order (encoder).
 
     The encoder knows all symbols, so all components go through the network at once; integers do
     not care about the size of a batch.
     """
+    if isinstance(features, FastFeatures):
+        return fast_batches(model.fast_network, features, symbols)
     unit = _Unit.of(features, importance)
     components = range(len(symbols))
     found: list[list[Batch]] = [[] for _ in components]
@@ -158,9 +163,11 @@ def batch_places(importance: U8, components: int) -> list[I64]:
 
 
 def decode_network(
-    reader: Reader, model: EntropyModel, features: UnitFeatures, importance: U8
+    reader: Reader, model: EntropyModel, features: UnitFeatures | FastFeatures, importance: U8
 ) -> I32:
     """Read the symbols (C, N, 64) of a unit through the network."""
+    if isinstance(features, FastFeatures):
+        return decode_fast(reader, model.fast_network, features, importance.size, model.models)
     unit = _Unit.of(features, importance)
     c, n, _ = features.context.shape
     symbols = np.zeros((c, n, 64), np.int32)
@@ -189,8 +196,10 @@ def decode_network(
     return symbols
 
 
-def plain_scales(symbols: I32, importance: U8, models: Models) -> npt.NDArray[np.int64]:
-    """Cheapest scale index per component and plain band.
+def plain_scales(
+    symbols: I32, importance: U8, models: Models
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Cheapest scale index per component and plain band, and the bits of all symbols with it.
 
     Parameters
     ----------
@@ -199,36 +208,16 @@ def plain_scales(symbols: I32, importance: U8, models: Models) -> npt.NDArray[np
     """
     coded = importance.reshape(-1) != SKIPPED
     chosen = np.zeros((len(symbols), len(PLAIN_BANDS)), np.int64)
+    bits = 0.0
     for k, component in enumerate(symbols):
+        seen = component if coded.all() else component[coded]
         for b, (low, high) in enumerate(PLAIN_BANDS):
-            values = component[coded, low:high].astype(np.int64).reshape(-1)
-            chosen[k, b] = best_scale(values, models)
-    return chosen
-
-
-def best_scale(values: I64, models: Models) -> int:
-    """Scale index that codes centered integers with the fewest bits; 0 if there are none."""
-    if not len(values):
-        return 0
-    levels, counts = np.unique(values, return_counts=True)
-    grid = np.broadcast_to(levels, (SCALES, len(levels)))
-    costs = symbol_bits(grid, 0, np.arange(SCALES)[:, None], models) @ counts
-    return int(costs.argmin())
-
-
-def symbol_bits(
-    symbols: I64, location: I64 | int, scale: I64, models: Models
-) -> npt.NDArray[np.float64]:
-    """Code length of each symbol in bits (an estimate for escapes), for encoder decisions."""
-    where = np.broadcast_to(np.asarray(location, np.int64), symbols.shape)
-    wide = np.broadcast_to(np.asarray(scale, np.int64), symbols.shape)
-    whole, table, low_bits = address(where, wide)
-    high = (symbols - whole) >> low_bits
-    reach = models.reach[table]
-    inside = np.abs(high) <= reach
-    index = models.tables.starts[table] + np.where(inside, high + reach, 2 * reach + 1)
-    bits = models.bits[index] + low_bits
-    return np.asarray(bits + np.where(inside, 0, 6 + np.log2(np.maximum(np.abs(high) - reach, 1))))
+            if seen.size:
+                levels, counts = histogram(seen[:, low:high].reshape(-1))
+                costs = centered_costs(levels, models) @ counts
+                chosen[k, b] = costs.argmin()
+                bits += float(costs.min())
+    return chosen, bits
 
 
 def plain_batches(symbols: I32, importance: U8, scales: npt.NDArray[np.int64]) -> list[Batch]:

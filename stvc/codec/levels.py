@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.entropy import symbol_bits
+from stvc.codec.costs import symbol_bits
 from stvc.codec.quantize import CENTROID_UNITS, MAX_SYMBOL
 from stvc.codec.rangecoder import Models
 

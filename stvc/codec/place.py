@@ -62,10 +62,14 @@ class Settings:
     clouds: CloudMode = CloudMode.DROP
     max_error: int | None = None
     """Bound in DN on every pixel that is not don't-care; None: no bound."""
+    max_bytes: int | None = None
+    """Most bytes that a date's masks and pixels may take; None: no limit."""
     lossless: bool = False
     """Every pixel survives, clouds and nodata included (``max_error`` is 0 then)."""
     recent: bool = True
     """Whether the recent state predicts."""
+    restored: bool = True
+    """Whether units may be restored; False saves time."""
     key_interval: int = 16
     """Frames between random-access points, in archives of generation 1."""
     quality: float | None = None
@@ -76,8 +80,10 @@ class Settings:
     """As asked for."""
 
     def to_header(self) -> dict[str, Any]:
-        """JSON form without defaults."""
+        """JSON form without what needs no saying."""
         full = {**vars(self), "clouds": self.clouds.name.lower()}
+        if self.restored:
+            del full["restored"]
         return {k: v for k, v in full.items() if v is not None}
 
     @classmethod
@@ -106,7 +112,7 @@ class Place:
     mask: MaskGrid
     klts: tuple[Klt, ...]
     settings: Settings
-    generation: int = 2
+    generation: int = 3
     """Of the codec: 1 chains frames in file order; see `stvc.codec.structure` for 2."""
 
     def unclear(self, classes: U8, nodata: tuple[Bool, ...]) -> tuple[Bool, ...]:

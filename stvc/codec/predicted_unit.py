@@ -34,6 +34,7 @@ def encode(
         unclear=context.unclear[:h, :w],
         max_error=bound,
         memory=state.memory,
+        generation=state.generation,
     )
     payload = bound.to_bytes(2, "little") + coded.payload
     return replace(coded, payload=payload, decoded=_padded(coded.decoded, context.hidden.shape))
@@ -58,6 +59,7 @@ def decode(body: bytes, context: UnitContext, state: ReferenceState) -> tuple[U1
         unclear=context.unclear[:h, :w],
         max_error=int.from_bytes(body[:2], "little"),
         memory=state.memory,
+        generation=state.generation,
     )
     return _padded(pixels, context.hidden.shape), memory
 

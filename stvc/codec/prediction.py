@@ -41,8 +41,13 @@ class ReferenceCoefficients:
     """Whether a background exists."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
-    generation: int = 2
+    generation: int = 3
     """Of the codec; decides about `profiles_of`."""
+
+    @property
+    def unpredicted(self) -> bool:
+        """Whether there is nothing but the mean."""
+        return not self.has_background and not bool((self.recent_age >= 0).any())
 
 
 def _block_age(days: npt.NDArray[np.int32], today: int, generation: int) -> npt.NDArray[np.int32]:
@@ -105,14 +110,22 @@ def predict(
     array, (C, h, w, 64) int32
         In units of 2**-4 DN.
     """
-    weights = profiles_of(refs.generation)[profiles][:, :, None, None, :]
     one = 1 << WEIGHT_BITS
-    total = (one - weights.sum(1)) * refs.mean[:, :1, :1].astype(np.float64) + one / 2
-    # ^ exact: integers far below 2**53
-    total = np.broadcast_to(total, refs.mean.shape)
-    for k, reference in enumerate((refs.recent, refs.background, refs.second, refs.average)):
-        if weights[:, k].any():
-            total = total + weights[:, k].astype(np.float64) * reference
-    predicted = np.floor(total * (1 / one))
-    predicted[..., 0] += offsets[:, None, None]
-    return predicted.astype(np.int32)
+    weights = profiles_of(refs.generation)[profiles] / one
+    planes = (refs.recent, refs.background, refs.second, refs.average)
+    predicted = np.empty(refs.mean.shape, np.int32)
+    for k, (rows, offset) in enumerate(zip(weights, offsets, strict=True)):
+        start = (1 - rows.sum(0)) * refs.mean[k, 0, 0] + 0.5
+        # ^ exact: integers far below 2**53, divided by a power of two
+        named = [(row, plane[k]) for row, plane in zip(rows, planes, strict=True) if row.any()]
+        if not named:
+            predicted[k] = np.floor(start)
+        else:
+            (row, plane), *others = named
+            total = row * plane
+            for row, plane in others:
+                total += row * plane
+            total += start
+            predicted[k] = np.floor(total, out=total)
+        predicted[k, ..., 0] += offset
+    return predicted

@@ -51,6 +51,7 @@ def encode(
     unclear: Bool | None = None,
     max_error: int = 0,
     memory: Memories = (),
+    generation: int = 2,
 ) -> EncodedPixels:
     """Encode the pixels of one date.
 
@@ -65,9 +66,10 @@ def encode(
         Pixels whose values are hard to foresee: clouds that are coded all the same.
     max_error : int
         E: every pixel that is not hidden comes back within E DN; 0 is lossless.
-
     memory : tuple of Memory, optional
         What the date before taught, if it was coded this way, too.
+    generation : int
+        Of the codec.
     """
     if not pixels.size:
         return EncodedPixels(bytes([CONSTANT]), pixels.copy(), memory)
@@ -81,9 +83,11 @@ def encode(
     models = logistic_models()
     writer = Writer()
     decoded = np.empty_like(pixels)
+    order = _order(generation)
+    references = [frame[order] for frame in references]
     learned: list[Memory] = []
     for k, part in enumerate(_parts(len(pixels))):
-        values = pixels[part].astype(np.int64)
+        values = pixels[order][part].astype(np.int64)
         layout = layout_of(values.shape)
         source = layout.planes(values).astype(np.int64)
         coded: list[tuple[Step, I64]] = []
@@ -107,6 +111,7 @@ def encode(
             max_error,
             memory[k] if memory else None,
             code,
+            generation,
         )
         learned.append(taught)
         decoded[part] = _pixels(layout, own)
@@ -123,7 +128,7 @@ def encode(
         plain = bytes([PACKED]) + packed if len(packed) < len(little) else bytes([RAW]) + little
         if len(plain) < len(payload):
             return EncodedPixels(plain, pixels.copy(), memory)
-    return EncodedPixels(payload, decoded, tuple(learned))
+    return EncodedPixels(payload, decoded[order], tuple(learned))
 
 
 def decode(
@@ -135,6 +140,7 @@ def decode(
     unclear: Bool | None = None,
     max_error: int = 0,
     memory: Memories = (),
+    generation: int = 2,
 ) -> tuple[U16, Memories]:
     """Invert `encode`, given the same references, flags and memory.
 
@@ -156,6 +162,8 @@ def decode(
     models = logistic_models()
     reader = Reader(body)
     decoded = np.empty(shape, np.uint16)
+    order = _order(generation)
+    references = [frame[order] for frame in references]
     learned: list[Memory] = []
     for k, part in enumerate(_parts(shape[0])):
         layout = layout_of((part.stop - part.start, *shape[1:]))
@@ -177,10 +185,17 @@ def decode(
             max_error,
             memory[k] if memory else None,
             code,
+            generation,
         )
         learned.append(taught)
         decoded[part] = _pixels(layout, own)
-    return decoded, tuple(learned)
+    return decoded[order], tuple(learned)
+
+
+def _order(generation: int) -> slice:
+    """Bands in coding order; it is its own inverse."""
+    return slice(None, None, -1 if generation > 2 else 1)
+    # ^ from generation 3 on the last one first: infrared tells more of blue than blue of it
 
 
 def _parts(bands: int) -> Iterator[slice]:

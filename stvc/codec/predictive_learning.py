@@ -8,7 +8,7 @@ weights are rounded to integers before they meet a pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +117,8 @@ class Memory:
     """(C, k, k)."""
     scale_moment: F64
     """(C, k)."""
+    local: F64 | None = None
+    """Of `stvc.codec.predictive_local`, from generation 3 on."""
 
     @classmethod
     def empty(cls, bands: int, variables: int, contexts: int) -> Memory:
@@ -139,7 +141,7 @@ class Memory:
         out.moment[:, :k] = self.moment[:, :k]
         out.scale_gram[:, :m, :m] = self.scale_gram[:, :m, :m]
         out.scale_moment[:, :m] = self.scale_moment[:, :m]
-        return Memory(sizes, out.gram, out.moment, out.scale_gram, out.scale_moment)
+        return replace(out, sizes=sizes, local=self.local)
 
 
 Memories = tuple[Memory, ...]

@@ -55,9 +55,15 @@ def falling_powers(octaves: tuple[int, int], start: int, count: int) -> F64:
     return np.array(table, np.float64)
 
 
+@lru_cache(maxsize=1)
+def _fractions() -> I64:
+    """``2**40 * 2 ** (-k / 4096)``."""
+    return falling_powers((1, 4096), 1 << 40, 4096).astype(np.int64)
+
+
 def _exp_negative(x: I64) -> I64:
     """``2**23 exp(-x / 4096)`` for x >= 0."""
-    fractions = falling_powers((1, 4096), 1 << 40, 4096).astype(np.int64)
+    fractions = _fractions()
     y = x * _LOG2_E >> 12
     whole = np.minimum(y >> 12, 62)
     return np.asarray(fractions[y & 4095] >> (40 - _EXP_BITS) >> whole, np.int64)

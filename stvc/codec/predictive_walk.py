@@ -10,7 +10,7 @@ the sums that the weights come from grow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from stvc.codec.predictive_learning import (
     Learner,
     Memory,
 )
+from stvc.codec.predictive_local import FEATURES, LocalCorrection
 from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
 
 I64 = npt.NDArray[np.int64]
@@ -50,6 +51,7 @@ _BLEND_SHARES = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
 _ERROR_LIMIT = float(1 << 14)
 _START_ERROR = 160.0
 _TRAIN_POWERS = falling_powers((11, 128), 4095, 256)
+_ROBUST_POWERS = falling_powers((10, 128), 4095, 256)
 _BLEND_POWERS = falling_powers((3, OCTAVE), 1 << 24, 129)
 
 
@@ -131,6 +133,7 @@ def walk(
     max_error: int,
     memory: Memory | None,
     code: Code,
+    generation: int = 2,
 ) -> tuple[F64, Memory]:
     """Visit all pixels of a unit.
 
@@ -150,6 +153,9 @@ def walk(
         What the date before taught.
     code : callable
         Codes the pixels of one step.
+    generation : int
+        Of the codec: from 3 on, predictions are corrected locally, and pixels that were far off
+        teach less.
 
     Returns
     -------
@@ -172,6 +178,9 @@ def walk(
         + [layout.offset(0, 0, BANDS_BACK)],
         np.int64,
     )[:, None]
+    beside_signed = np.array(
+        [layout.offset(0, -1), layout.offset(-1, 0), layout.offset(0, 0, 1)], np.int64
+    )[:, None]
     shares = np.array(_BLEND_SHARES)[None, :, None]
     blur = float(EIGHTH * (2 * max_error + 1))
     # ^ width of a level in 1/8 DN: what errors are told apart by
@@ -179,6 +188,12 @@ def walk(
     contexts = BASE_CONTEXTS + len(references)
     sizes = (features.count, *features.sizes)
     learner = Learner(c, sizes, contexts, layout.shape[1] * layout.shape[2], memory)
+    local = None
+    if generation > 2:
+        known = None if memory is None else memory.local
+        local = LocalCorrection(layout, 2 * max_error + 1, known)
+    signed = np.zeros(layout.size)
+    relief = features.groups[BANDS_BACK][0] if references else -1
     for step in range(len(layout.starts) - 1):
         span = slice(layout.starts[step], layout.starts[step + 1])
         cells, bounds = layout.cells[span], layout.band_starts[step]
@@ -197,7 +212,14 @@ def walk(
         ranks = log16(missed)
         shares_of = _BLEND_POWERS[np.minimum(ranks - ranks.min(0), len(_BLEND_POWERS) - 1)]
         total = (shares_of * each).sum(0).astype(np.int64)
-        prediction = total // shares_of.sum(0).astype(np.int64)
+        prediction = blend = total // shares_of.sum(0).astype(np.int64)
+        if local is not None:
+            told_apart = np.empty((FEATURES, len(cells)))
+            np.subtract(each[1:], each[0], out=told_apart[: PREDICTORS - 1])
+            told_apart[PREDICTORS - 1 : -1] = signed.take(cells + beside_signed)
+            told_apart[-1] = rows[relief] * EIGHTH if references else 0
+            found = blend + local.correct(told_apart, cells)
+            prediction = np.clip(found, 0, PEAK * EIGHTH).astype(np.int64)
 
         close, beside = errors.take(near), errors.take(cells + across)
         context = np.empty((contexts, len(cells)))
@@ -240,18 +262,30 @@ def walk(
             square = np.where(shown, square, np.floor((kept[:, 0] + kept[:, 1]) * 0.5))
         errors[cells] = miss
         squares[:, cells] = square
+        if local is not None:
+            missed_by = told * EIGHTH - blend
+            local.learn(missed_by, scale, shown, bounds)
+            signed[cells] = np.clip(missed_by, -_ERROR_LIMIT, _ERROR_LIMIT) * shown
         edge = slice(layout.margin_starts[step], layout.margin_starts[step + 1])
         if edge.start < edge.stop:
             to, source = layout.margin_to[edge], layout.margin_from[edge]
             own[to], errors[to] = own[source], errors[source]
             squares[:, to] = squares[:, source]
+            signed[to] = signed[source]
         rough = np.floor(slopes[0] * 5.625) + beside[0] + (4 * EIGHTH + 4 * max_error)
-        trust = _TRAIN_POWERS[np.minimum(log16(rough) - 5 * OCTAVE, len(_TRAIN_POWERS) - 1)]
+        powers = _TRAIN_POWERS
+        if local is not None:
+            rough += np.floor(miss * 0.5)
+            powers = _ROBUST_POWERS
+        trust = powers[np.minimum(log16(rough) - 5 * OCTAVE, len(powers) - 1)]
         logs = log16(blur * 0.5 + miss).astype(np.float64)
         learner.add(
             (rows, told - mean, trust * shown, context, logs, shown.astype(np.float64)), bounds
         )
-    return np.asarray(own, np.float64), learner.memory()
+    taught = learner.memory()
+    if local is not None:
+        taught = replace(taught, local=local.memory())
+    return np.asarray(own, np.float64), taught
 
 
 def _fill(features: _Features, rows: F64, mean: F64, references: int) -> F64:

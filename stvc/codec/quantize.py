@@ -20,6 +20,8 @@ COARSE_CLASS = 4
 """Importance class of hidden ground under ``clouds="coarse"``: a step four times as large."""
 MAX_SYMBOL = 1 << 15
 CENTROID_UNITS = 32
+_TABLE = 1 << 14
+# ^ levels up to which a table of values is cheaper than working each one out
 
 _CLEAR_LIMITS = (6, 12, 24, 48)
 # ^ of 64 pixels. Only clear pixels count as distortion, so a token with n clear ones is coded at
@@ -98,8 +100,20 @@ def dequantize(symbols: I32, steps: npt.NDArray[np.int64], shrink: tuple[int, in
         Distance of the reconstruction point from the bin center toward zero, in 1/32 step, for
         symbols of magnitude 1 and for larger ones (the bins' centroids, measured by the encoder).
     """
-    s = symbols.astype(np.int64)
+    largest = int(max(symbols.max(), -int(symbols.min()))) if symbols.size else 0
+    present = np.unique(steps)
+    if largest * len(present) > _TABLE:
+        return _values(symbols.astype(np.int64), steps, shrink).astype(np.int32)
+    levels = np.arange(-largest, largest + 1)
+    table = _values(levels, present[:, None], shrink).astype(np.int32)
+    rows = np.searchsorted(present, steps) * len(levels) + largest
+    return np.asarray(table.take(symbols + rows.astype(np.int32)))
+
+
+def _values(
+    s: npt.NDArray[np.int64], steps: npt.NDArray[np.int64], shrink: tuple[int, int]
+) -> npt.NDArray[np.int64]:
     m = np.abs(s)
     toward = np.where(m == 1, shrink[0], shrink[1])
     value = (m * CENTROID_UNITS - toward) * steps + CENTROID_UNITS // 2
-    return (np.sign(s) * (value // CENTROID_UNITS)).astype(np.int32)
+    return np.asarray(np.sign(s) * (value // CENTROID_UNITS))

@@ -18,8 +18,10 @@ from stvc.errors import CorruptError
 from stvc.model.architecture import LOCATION_BITS, SCALES
 
 I64 = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
 
-_REDUCED, _LOW_BITS = split_scale(np.arange(SCALES))
+_WIDE, _LOW_BITS = split_scale(np.arange(SCALES))
+_REDUCED = _WIDE.astype(np.int16)
 _IMPOSSIBLE = (AssertionError, ValueError, RuntimeError)
 _MAX_UNIFORM_BITS = 12
 _MAX_ESCAPE_BITS = 24
@@ -76,27 +78,31 @@ class Writer:
         if count > low:
             self.bits(values >> low, count - low)
 
-    def symbols(self, symbols: I64, location: I64, scale: I64, models: Models) -> None:
+    def symbols(self, symbols: Ints, location: Ints, scale: Ints, models: Models) -> None:
         """Write a batch of symbols under their locations (1/8 steps) and scale indices."""
-        whole, table, low_bits = address(location, scale)
-        relative = symbols - whole
-        high = relative >> low_bits
-        reach = models.reach[table]
-        escaped = np.abs(high) > reach
-        coded = np.where(escaped, 2 * reach + 1, high + reach)
+        whole, table, low_bits = _address(location, scale)
+        relative = (symbols - whole).astype(np.int32, copy=False)
+        high = relative if low_bits is None else (relative >> low_bits).astype(np.int32)
         order, runs = _runs(table)
-        ordered = coded[order].astype(np.int32)
+        ordered = high[order]
+        limits = _repeated(models.reach, runs)
+        escaped = np.abs(ordered) > limits
+        coded = ordered + limits
+        some = bool(escaped.any())
+        if some:
+            coded[escaped] = 2 * limits[escaped] + 1
         encode = self._coder.encode
         for k, start, stop in runs:
-            encode(ordered[start:stop], models[k])
-        if low_bits.any():
+            encode(coded[start:stop], models[k])
+        if low_bits is not None:
             for count in np.unique(low_bits[low_bits > 0]):
                 chosen = low_bits == count
                 self.bits(relative[chosen] & ((1 << int(count)) - 1), int(count))
-        if not escaped.any():
-            return
-        for value, limit in zip(high[escaped].tolist(), reach[escaped].tolist(), strict=True):
-            self._escape(value, limit)
+        if some:
+            where = np.sort(order[escaped])
+            reach = models.reach[table[where]]
+            for value, limit in zip(high[where].tolist(), reach.tolist(), strict=True):
+                self._escape(value, limit)
 
     def _escape(self, value: int, limit: int) -> None:
         excess = abs(value) - limit
@@ -134,31 +140,35 @@ class Reader:
         values: I64 = self._decode(_uniform(1 << low), amount).astype(np.int64)
         return values | (self.bits(amount, count - low) << low) if count > low else values
 
-    def symbols(self, location: I64, scale: I64, models: Models) -> I64:
+    def symbols(self, location: Ints, scale: Ints, models: Models) -> I64:
         """Read a batch of symbols."""
-        whole, table, low_bits = address(location, scale)
-        reach = models.reach[table]
+        whole, table, low_bits = _address(location, scale)
         order, runs = _runs(table)
-        ordered = np.empty(len(table), np.int64)
+        ordered = np.empty(len(table), np.int32)
         decode = self._coder.decode
         try:
             for k, start, stop in runs:
                 ordered[start:stop] = decode(models[k], stop - start)
         except _IMPOSSIBLE as error:
             raise _impossible(error) from None
-        coded = np.empty_like(ordered)
-        coded[order] = ordered
-        escaped = coded == 2 * reach + 1
-        high = coded - reach
-        low = None
-        if low_bits.any():
-            low = np.zeros_like(high)
+        limits = _repeated(models.reach, runs)
+        ordered -= limits
+        escaped = ordered > limits
+        found = np.empty(len(table), np.int64)
+        found[order] = ordered
+        if low_bits is not None:
+            low = np.zeros_like(found)
             for count in np.unique(low_bits[low_bits > 0]):
                 chosen = low_bits == count
                 low[chosen] = self.bits(int(chosen.sum()), int(count))
         if escaped.any():
-            high[escaped] = [self._escape(limit) for limit in reach[escaped].tolist()]
-        return (high if low is None else (high << low_bits) | low) + whole
+            where = np.sort(order[escaped])
+            reach = models.reach[table[where]]
+            found[where] = [self._escape(limit) for limit in reach.tolist()]
+        if low_bits is not None:
+            found = (found << low_bits) | low
+        found += whole
+        return found
 
     def _escape(self, limit: int) -> int:
         length = self.uniform(_MAX_ESCAPE_BITS)
@@ -178,23 +188,38 @@ def _impossible(error: Exception) -> CorruptError:
     return CorruptError(f"range coder met impossible bits ({error}); the payload is damaged")
 
 
-def address(location: I64, scale: I64) -> tuple[I64, I64, I64]:
+def address(location: Ints, scale: Ints) -> tuple[Ints, Ints, Ints]:
     """Whole part of the location, the table, and the number of low bits coded as they are."""
+    whole, table, low_bits = _address(location, scale)
+    return whole, table, np.zeros_like(table) if low_bits is None else low_bits
+
+
+def _address(location: Ints, scale: Ints) -> tuple[Ints, Ints, Ints | None]:
+    """`address`; None if no low bits are coded as they are."""
     shifted = location + FRACTIONS // 2
-    low_bits = _LOW_BITS[scale]
     fraction = shifted & (FRACTIONS - 1)
-    if low_bits.any():
+    table = _REDUCED.take(scale)
+    low_bits = None
+    if int(scale.max(initial=0)) >= DIRECT_SCALES:
+        low_bits = _LOW_BITS[scale]
         fraction = np.where(low_bits > 0, 0, fraction)
     # ^ dropping low bits rounds down: the center of a coarse bin lies half a bin above its floor,
     #   so the mean is -1/2 in coarse units, which is fraction 0
-    return shifted >> LOCATION_BITS, fraction * DIRECT_SCALES + _REDUCED[scale], low_bits
+    table += (fraction * DIRECT_SCALES).astype(np.int16)
+    return shifted >> LOCATION_BITS, table, low_bits
 
 
-def _runs(table: I64) -> tuple[npt.NDArray[np.intp], list[tuple[int, int, int]]]:
+def _runs(table: Ints) -> tuple[npt.NDArray[np.intp], list[tuple[int, int, int]]]:
     """Stable order by table, and (table, start, stop) of each run."""
-    order = np.argsort(table.astype(np.int16), kind="stable")
+    order = np.argsort(table, kind="stable")
     # ^ numpy sorts 16-bit integers by radix
     counts = np.bincount(table)
     used = np.flatnonzero(counts)
     stops = np.cumsum(counts[used]).tolist()
     return order, list(zip(used.tolist(), [0, *stops[:-1]], stops, strict=False))
+
+
+def _repeated(values: I64, runs: list[tuple[int, int, int]]) -> npt.NDArray[np.int32]:
+    """One value per run, for each of its symbols."""
+    table, start, stop = np.array(runs, np.int64).reshape(-1, 3).T
+    return np.repeat(values[table].astype(np.int32), stop - start)

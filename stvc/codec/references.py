@@ -41,7 +41,7 @@ class ReferenceState:
     """(C, H, W) decoded historical background, DN."""
     use_recent: bool = True
     """False switches the recent state off (then only the background predicts)."""
-    generation: int = 2
+    generation: int = 3
     """Of the codec: 1 knows neither the running mean nor later frames."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
@@ -114,15 +114,23 @@ class ReferenceState:
         self.two_sided = False
         clear = ~hidden
         home = warp(decoded, (-shift[0], -shift[1]))
+        whole = bool(clear.all())
+
+        def choose(new: I32, old: I32) -> I32:
+            return new if whole else np.where(clear, new, old)
+
         if self.generation > 1:
-            self.count = np.where(clear, np.minimum(self.count + 1, MEMORY), self.count)
-            share = _SHARES[self.count]
-            moved = self.average + (((home - self.average) * share + (_ONE >> 1)) >> _SHARE_BITS)
-            self.average = np.where(clear, moved, self.average)
-        self.second = np.where(clear, self.recent, self.second)
-        self.second_day = np.where(clear, self.recent_day, self.second_day)
-        self.recent = np.where(clear, home, self.recent)
-        self.recent_day = np.where(clear, np.int32(day), self.recent_day)
+            self.count = choose(np.minimum(self.count + 1, MEMORY), self.count)
+            moved = home - self.average
+            moved *= _SHARES[self.count]
+            moved += _ONE >> 1
+            moved >>= _SHARE_BITS
+            moved += self.average
+            self.average = choose(moved, self.average)
+        self.second = choose(self.recent, self.second)
+        self.second_day = choose(self.recent_day, self.second_day)
+        self.recent = choose(home, self.recent)
+        self.recent_day = choose(np.full_like(self.recent_day, day), self.recent_day)
 
     def between(self, later: ReferenceState, day: int) -> ReferenceState:
         """Combine the states after an earlier and a later frame, for a frame between them.

@@ -7,11 +7,17 @@ both sides apply is integer arithmetic.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.transform import I32
 from stvc.model.arithmetic import exact_products
+
+if TYPE_CHECKING:
+    import torch
 
 SHIFT_UNITS = 8
 MAX_SHIFT = 2 * SHIFT_UNITS
@@ -128,11 +134,22 @@ def _smooth(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Blur a plane (H, W); returns it with its horizontal and vertical gradients."""
     import torch
-    from kornia.filters import gaussian_blur2d, spatial_gradient
+    from torch.nn.functional import conv2d, pad
 
+    row = _blur_kernel()
     with exact_products():
         image = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
-        blurred = gaussian_blur2d(image, (5, 5), (1.0, 1.0))
-        gradient = spatial_gradient(blurred, mode="diff")[0, 0]
-        found = torch.cat([blurred[0], gradient]).numpy().astype(np.float64)
-    return found[0], found[1], found[2]
+        image = conv2d(pad(image, (2, 2, 2, 2), mode="reflect"), row[None, None, None])
+        blurred = conv2d(image, row[None, None, :, None])[0, 0].numpy()
+    wide = np.pad(blurred, 1, mode="edge") * np.float32(0.5)
+    across = wide[1:-1, 2:] - wide[1:-1, :-2]
+    down = wide[2:, 1:-1] - wide[:-2, 1:-1]
+    return blurred.astype(np.float64), across.astype(np.float64), down.astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _blur_kernel() -> torch.Tensor:
+    """Kornia's Gaussian of sigma 1: its own functions would make it anew for every image."""
+    from kornia.filters import get_gaussian_kernel1d
+
+    return get_gaussian_kernel1d(5, 1.0)[0]

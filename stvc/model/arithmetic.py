@@ -88,6 +88,21 @@ class Arithmetic:
         plain = weight.to(torch.int32).T.contiguous()
         return lambda x: self._shift_right(x @ plain + bias, amount)
 
+    def divider(self, bits: Tensor) -> Callable[[Tensor], Tensor]:
+        """Prepare ``x -> x / 2**bits`` of each row (the last axis), rounding half up.
+
+        Parameters
+        ----------
+        bits : Tensor, (rows,) int32, may be negative
+            For integers below 2**23.
+        """
+        import torch
+
+        if self.name == "float32":
+            powers = torch.tensor([2.0 ** -int(k) for k in bits], device=bits.device)
+            return lambda x: torch.floor(x * powers + 0.5)
+        return lambda x: self._shift_right(x, bits)
+
     def shift(self, x: Tensor, bits: int) -> Tensor:
         """Divide integers below 2**23 by ``2**bits``, rounding half up."""
         import torch

@@ -46,7 +46,7 @@ _CHUNK = 48
 Map = Callable[["Tensor"], "Tensor"]
 
 
-def _product(
+def product(
     weight: Tensor,
     scale: Tensor,
     bias: Tensor,
@@ -124,18 +124,18 @@ def usable() -> bool:
                 exact = ((x - OFFSET) @ w.T).double() * scale.double() + bias.double()
                 shifted = bias - OFFSET * w.float().sum(1) * scale
                 weight, given = w.to(torch.int8), x.to(torch.uint8)
-                plain = _product(weight, scale, shifted, torch.float32, 0, OFFSET)(given)
+                plain = product(weight, scale, shifted, torch.float32, 0, OFFSET)(given)
                 if not torch.equal(plain.double(), exact):
                     return False
                 near = shifted + scale / 4
-                short = _product(weight, scale, near, torch.uint8, OFFSET, OFFSET)(given)
+                short = product(weight, scale, near, torch.uint8, OFFSET, OFFSET)(given)
                 wanted = torch.floor(exact + 0.5).add_(OFFSET).clamp_(0, 255)
                 if not torch.equal(short.double(), wanted):
                     return False
         x = torch.full((512, 256), 100, dtype=torch.uint8)
         weight = torch.ones(256, 256, dtype=torch.int8)
         ones = torch.ones(256)
-        quick = _product(weight, ones, ones, torch.float32)
+        quick = product(weight, ones, ones, torch.float32)
         slow_x, slow_w = x.float(), weight.float()
 
         def cost(run: Callable[[], object]) -> float:
@@ -198,7 +198,7 @@ class Int8Network(EntropyNetwork):
         else:
             # a quarter of a unit turns rounding to even into rounding half up
             added, dtype, offset = scale / 4, torch.uint8, 0 if name.endswith(".up") else OFFSET
-        self._fast[name] = _product(
+        self._fast[name] = product(
             weight, scale.float(), (shifted * scale + added).float(), dtype, offset, base
         )
 

@@ -16,17 +16,21 @@ frame_superseded   field, time, bytes, and product_id, baseline: the version tha
                    by: the same keys of the new one, which has a frame_appended of its own
 frame_missing      field, time, product_id, baseline; error (class name) and message, null where the
                    source does not tell: it was listed, but not delivered; the next run tries again
+frame_refused      field, time, product_id, baseline, error, message, at, runs (that it failed in):
+                   it is not asked for again, unless its product or baseline change, or a run is
+                   told to (``--retry-refused``)
 frame_planned      field, time, and product_id, baseline (dry runs only)
 field_done         field, status (written, appended, unchanged or planned), path, frames_added,
                    frames_superseded, frames_planned, frames_missing (listed by the source, but not
-                   delivered), frames_total, bytes_before, bytes_after, last_date, requests, pu
-                   (null where the source does not count), estimate, seconds, warnings
+                   delivered), frames_refused (listed, but not asked for again), frames_total,
+                   bytes_before, bytes_after, last_date, requests, pu (null where the source does
+                   not count), estimate, seconds, warnings
 field_failed       field, error (class name), message, exit_code, temporary; and what was done
                    before: the keys of field_done but status
 field_deferred     field, reason (budget or stopped); and what was done before, if it was begun
 run_done           fields, done, failed, deferred, written, appended, unchanged, planned,
-                   frames_added, frames_superseded, frames_planned, frames_missing, bytes_added,
-                   requests, pu, seconds, stopped (null, SIGTERM or SIGINT), exit_code
+                   frames_added, frames_superseded, frames_planned, frames_missing, frames_refused,
+                   bytes_added, requests, pu, seconds, stopped (null, SIGTERM or SIGINT), exit_code
 =================  =================================================================================
 
 ``schema`` is raised when a key changes its meaning or goes away; readers must ignore keys and

@@ -1,9 +1,11 @@
-"""Fields worked on by a dask.distributed cluster that is there already."""
+"""Fields, and the tiles of large ones, worked on by a dask.distributed cluster that is there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import stvc
 from stvc.errors import ConfigError, UnavailableError
@@ -14,12 +16,16 @@ from stvc.monitor.results import FieldResult, FieldTask
 INSTALL = "pip install 'stvc[dask]'"
 _PATIENCE = "30s"
 
+Job = TypeVar("Job")
+Coded = TypeVar("Coded")
+
 
 class Cluster:
     """Workers of a dask scheduler; archives lie on a file system that all of them share.
 
     A field whose worker dies is given to another one by the scheduler. What the dead one had
-    appended is in the archive, and is not coded again.
+    appended is in the archive, and is not coded again. The tiles of a large place are coded by all
+    workers, see `on_workers`.
 
     Parameters
     ----------
@@ -77,7 +83,8 @@ class Cluster:
         self._number += 1
         key = f"stvc-{task.id}-{self._client.id}-{self._number}"
         self._tasks[key] = task
-        self._waiting.add(self._client.submit(self._work, task, key=key, pure=False))
+        there = replace(task, spread_tiles=True)
+        self._waiting.add(self._client.submit(self._work, there, key=key, pure=False))
 
     def next(self) -> FieldResult:
         """See `stvc.monitor.executors.Executor`."""
@@ -108,6 +115,31 @@ class Cluster:
                 f"dask workers have stvc {', '.join(sorted(other))}, here it is {stvc.__version__};"
                 " install the same everywhere: archives must not depend on who wrote them"
             )
+
+
+def on_workers(work: Callable[[Job], Coded], jobs: Sequence[Job]) -> list[Coded]:
+    """Do what `map` does, on all workers of the cluster that the caller is a task of.
+
+    Jobs wait with the scheduler, so that those of a worker that dies go to another one.
+
+    Parameters
+    ----------
+    work : callable
+        Importable by name on every worker.
+    jobs : sequence
+
+    Returns
+    -------
+    list
+        In the order of the jobs.
+    """
+    dask: Any = import_module("dask")
+    distributed: Any = import_module("distributed")
+    # The tiles of some dates are large for a graph; they are no mistake.
+    quiet = {"distributed.admin.large-graph-warning-threshold": "1 TB"}
+    with dask.config.set(quiet), distributed.worker_client() as client:
+        futures = [client.submit(work, job, pure=False) for job in jobs]
+        return list(client.gather(futures))
 
 
 def _version() -> str:

@@ -54,6 +54,8 @@ class EventLog:
             self.emit("frame_superseded", field=result.id, **frame)
         for frame in result.missing:
             self.emit("frame_missing", field=result.id, **frame)
+        for frame in result.refused:
+            self.emit("frame_refused", field=result.id, **frame)
         if result.status in DONE:
             self.emit("field_done", field=result.id, status=result.status, **result.summary())
         elif result.failure is not None:

@@ -11,11 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-import stvc.api as api
 from stvc.aoi import Aoi, parse_aoi
 from stvc.archive import ArchiveReader, FrameRecord, lock
 from stvc.cli.masking import mask_option
@@ -33,15 +29,14 @@ from stvc.monitor.listing import (
     losses,
     spent_by,
 )
-from stvc.monitor.records import frame_entries, frame_name, missing_entries, superseded_entries
+from stvc.monitor.records import frame_name, missing_entries
+from stvc.monitor.refusals import Failed, Refusals, grid_of
 from stvc.monitor.results import FieldResult, FieldTask
-from stvc.monitor.state import remember
+from stvc.monitor.state import read_state, remember
 from stvc.monitor.window import batch_size, window
+from stvc.monitor.writing import note_frames, write_frames
 from stvc.source import Source, get_source
 from stvc.versions import plan_append
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 _KEPT_WARNINGS = 5
 _FRUITLESS = 3
@@ -86,6 +81,9 @@ class _Work:
     def __init__(self, task: FieldTask, result: FieldResult) -> None:
         self.task = task
         self.result = result
+        self.refusals = Refusals()
+        self.done: list[Listed] = []
+        self.failed: list[Failed] = []
 
     def run(self) -> None:
         """Do everything, filling the result."""
@@ -103,13 +101,14 @@ class _Work:
 
     def _bring_up_to_date(self, aoi: Aoi, source: Source) -> None:
         task, result = self.task, self.result
-        held, bands = self._read_archive()
+        held, bands, grid = self._read_archive()
+        self.refusals = Refusals(read_state(task.archive).refused)
         result.bytes_before = result.bytes_after
         start, end = window(held, task.settings, task.today)
         self._limit(source)
         try:
             listed = list_frames(source, aoi, start, end) if start is None or start <= end else []
-            wanted = self._choose(held, listed)
+            wanted = self._choose(held, listed, grid)
             if task.dry_run:
                 self._plan(source, aoi, bands, wanted)
                 return
@@ -119,27 +118,32 @@ class _Work:
         finally:
             spent = spent_by(source)
             result.requests, result.pu = spent.requests, spent.pu
+            if not task.dry_run:
+                self._settle()
 
-    def _read_archive(self) -> tuple[tuple[FrameRecord, ...], list[str] | None]:
-        """Frames on record, and the bands to ask for."""
+    def _read_archive(self) -> tuple[tuple[FrameRecord, ...], list[str] | None, str]:
+        """Frames on record, the bands to ask for, and the key of the grid."""
         path, result = self.task.archive, self.result
         chosen = self.task.settings.bands
         if not path.exists():
-            return (), None if chosen is None else list(chosen)
+            known = None if chosen is None else list(chosen)
+            return (), known, grid_of(None, self.task.settings)
         with ArchiveReader.open(path) as reader:
             result.bytes_after = reader.size
-            self._take_totals(reader.frames)
+            note_frames(self.result, reader.frames)
             bands = [str(band) for grid in reader.header["grids"] for band in grid["bands"]]
-            return reader.frames, bands
+            return reader.frames, bands, grid_of(reader.header, self.task.settings)
 
-    def _take_totals(self, frames: tuple[FrameRecord, ...]) -> None:
-        self.result.frames_total = len(frames)
-        last = max((frame.time for frame in frames), default=None)
-        self.result.last_date = None if last is None else str(np.datetime64(last, "s"))
-
-    def _choose(self, held: tuple[FrameRecord, ...], listed: list[Listed]) -> list[Listed]:
+    def _choose(
+        self, held: tuple[FrameRecord, ...], listed: list[Listed], grid: str
+    ) -> list[Listed]:
         plan = plan_append(held, [frame.version for frame in listed])
-        return [frame for frame, use in zip(listed, plan, strict=True) if use is not None]
+        news = [frame for frame, use in zip(listed, plan, strict=True) if use is not None]
+        if self.task.retry_refused:
+            return news
+        wanted = [frame for frame in news if not self.refusals.hold(frame, grid)]
+        self.result.frames_refused = len(news) - len(wanted)
+        return wanted
 
     def _plan(
         self, source: Source, aoi: Aoi, bands: list[str] | None, wanted: list[Listed]
@@ -162,21 +166,18 @@ class _Work:
         """Fetch batch by batch; a frame that cannot be had must not keep those behind it away."""
         size = self.task.settings.batch or batch_size(aoi, bands)
         lost: list[Loss] = []
-        refused: RadiometryError | None = None
         tried = fruitless = 0
         for first in range(0, len(wanted), size):
             self._check_budget(source)
             batch, before = wanted[first : first + size], len(self.result.frames)
             tried += len(batch)
-            try:
-                lost += self._fetch(source, aoi, bands, batch, listed)
-            except RadiometryError as error:
-                refused = error
+            lost += self._fetch(source, aoi, bands, batch, listed)
             fruitless = 0 if len(self.result.frames) > before else fruitless + 1
             if fruitless >= _FRUITLESS:
                 break
-        if refused is not None:
-            raise refused
+        refused = [f.message for f in self.failed if f.error == RadiometryError.__name__]
+        if refused:
+            raise RadiometryError(refused[-1])
         if lost:
             raise IncompleteError(lost, tried)
 
@@ -198,62 +199,32 @@ class _Work:
         missing = missing_entries(wanted, got, lost)
         self.result.missing += missing
         self.result.frames_missing += len(missing)
+        self.failed += [
+            Failed(frame, entry["error"] or "", entry["message"] or "the source delivered nothing")
+            for frame, entry in zip([f for f in wanted if f.time not in got], missing, strict=True)
+            if entry["error"] or not lost
+        ]
         if got:
-            self._write(choose_mask(frames, MaskChoice(**self.task.settings.mask)))
+            chosen = choose_mask(frames, MaskChoice(**self.task.settings.mask))
+            refused = write_frames(self.task, self.result, chosen)
+            name = RadiometryError.__name__
+            self.failed += [Failed(f, name, refused[f.time]) for f in wanted if f.time in refused]
+            self.done += [f for f in wanted if f.time in got and f.time not in refused]
         if lost and all(loss.error == BudgetError.__name__ for loss in lost):
             raise _BudgetReached
         return lost
 
-    def _write(self, frames: xr.Dataset) -> None:
-        """Encode or append, and tell of it."""
-        task, result = self.task, self.result
-        new = not task.archive.exists()
-        before = 0
-        if new:
-            api.encode(
-                frames,
-                task.archive,
-                external_background=task.settings.external_background,
-                cache_dir=task.cache_dir,
-                overwrite=False,
-                **task.settings.encode_arguments(),
-            )
-        else:
-            with ArchiveReader.open(task.archive) as reader:
-                before = len(reader.frames)
-        try:
-            if not new:
-                self._append(frames)
-        finally:
-            with ArchiveReader.open(task.archive) as reader:
-                result.bytes_after = reader.size
-                self._take_totals(reader.frames)
-                result.frames += frame_entries(reader, before)
-                result.superseded += superseded_entries(reader, before)
-            if result.frames:
-                result.status = "written" if result.bytes_before == 0 else "appended"
-
-    def _append(self, frames: xr.Dataset) -> None:
-        """Append all frames whose radiometry is plausible, then object to the others."""
-        task = self.task
-        more: dict[str, Any] = {
-            "cache_dir": task.cache_dir,
-            "accept_offset": task.settings.accept_offset,
-        }
-        try:
-            api.append(frames, task.archive, **more)
-        except RadiometryError as error:
-            if frames.sizes["time"] == 1:
-                raise
-            refused = error
-        else:
+    def _settle(self) -> None:
+        """Note which frames came, and which ones are not to be asked for again."""
+        if not (self.refusals or self.failed):
             return
-        for row in range(frames.sizes["time"]):
-            try:
-                api.append(frames.isel(time=[row]), task.archive, **more)
-            except RadiometryError as error:
-                refused = error
-        raise refused
+        header = None
+        if self.task.archive.exists():
+            with ArchiveReader.open(self.task.archive) as reader:
+                header = reader.header
+        fresh = self.refusals.settle(self.failed, self.done, grid_of(header, self.task.settings))
+        self.result.refused = [refusal.told() for refusal in fresh]
+        self.result.refusals = self.refusals.to_json()
 
     def _limit(self, source: Source) -> None:
         task = self.task

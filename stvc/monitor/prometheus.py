@@ -54,6 +54,7 @@ def _lines(totals: Totals, results: list[FieldResult], code: int, seconds: float
     for name, text, value in (
         ("frames_added", "Frames appended by the last run.", totals.frames_added),
         ("frames_superseded", "Frames superseded by the last run.", totals.frames_superseded),
+        ("frames_refused", "Frames that are not asked for again.", totals.frames_refused),
         ("bytes_added", "Bytes that archives grew by in the last run.", totals.bytes_added),
         ("requests", "Requests of the last run, where sources count.", totals.requests or 0),
         ("processing_units", "Processing units spent by the last run.", totals.pu or 0),

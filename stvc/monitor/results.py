@@ -29,6 +29,10 @@ class FieldTask:
     """Seconds to wait for another writer."""
     dry_run: bool = False
     """List only."""
+    retry_refused: bool = False
+    """Ask for frames again that were refused."""
+    spread_tiles: bool = False
+    """Let the cluster that works on the field also share the tiles of a large place."""
     max_requests: int | None = None
     """Most requests for this field; None = no limit."""
     max_pu: float | None = None
@@ -77,8 +81,14 @@ class FieldResult:
     """Per superseded frame: the same keys, and ``by``."""
     missing: list[dict[str, Any]] = field(default_factory=list)
     """Per frame that was listed but not delivered: time, product_id, baseline, error, message."""
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    """Per frame that is not asked for again from now on: `Refusal.told`."""
+    refusals: list[dict[str, Any]] | None = None
+    """For the state file; None = as it was."""
     frames_planned: int = 0
     frames_missing: int = 0
+    frames_refused: int = 0
+    """Listed, but not asked for."""
     frames_total: int = 0
     bytes_before: int = 0
     bytes_after: int = 0
@@ -99,6 +109,7 @@ class FieldResult:
         self.frames = earlier.frames + self.frames
         self.superseded = earlier.superseded + self.superseded
         self.missing = earlier.missing + self.missing
+        self.refused = earlier.refused + self.refused
         self.frames_missing += earlier.frames_missing
         self.bytes_before = earlier.bytes_before
         self.seconds = round(self.seconds + earlier.seconds, 3)
@@ -109,6 +120,11 @@ class FieldResult:
         if self.status in DONE and self.frames:
             self.status = "written" if earlier.bytes_before == 0 else "appended"
 
+    def forget_frames(self) -> None:
+        """Drop the lists of frames once they are told: a run must not grow with its fields."""
+        self.frames, self.superseded, self.missing, self.refused = [], [], [], []
+        self.refusals = None
+
     def summary(self) -> dict[str, Any]:
         """Keys of the events that end a field."""
         return {
@@ -117,6 +133,7 @@ class FieldResult:
             "frames_superseded": len(self.superseded),
             "frames_planned": self.frames_planned,
             "frames_missing": self.frames_missing,
+            "frames_refused": self.frames_refused,
             "frames_total": self.frames_total,
             "bytes_before": self.bytes_before,
             "bytes_after": self.bytes_after,

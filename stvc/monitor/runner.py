@@ -44,6 +44,8 @@ class RunOptions:
     """Seconds to wait for a field that another job works on."""
     dry_run: bool = False
     """List what would be fetched."""
+    retry_refused: bool = False
+    """Ask for frames again that earlier runs refused, or gave up."""
     exit_code_if_empty: int = ExitCode.OK
     """Returned in place of `ExitCode.OK` if there was nothing new."""
     prometheus: Path | None = None
@@ -61,6 +63,7 @@ class Totals:
     frames_superseded: int = 0
     frames_planned: int = 0
     frames_missing: int = 0
+    frames_refused: int = 0
     bytes_added: int = 0
     requests: int | None = None
     pu: float | None = None
@@ -74,6 +77,7 @@ class Totals:
         self.frames_superseded += len(result.superseded)
         self.frames_planned += result.frames_planned
         self.frames_missing += result.frames_missing
+        self.frames_refused += result.frames_refused
         self.bytes_added += result.bytes_after - result.bytes_before
         if result.requests is not None:
             self.requests = (self.requests or 0) + result.requests
@@ -98,6 +102,7 @@ class Totals:
             "frames_superseded": self.frames_superseded,
             "frames_planned": self.frames_planned,
             "frames_missing": self.frames_missing,
+            "frames_refused": self.frames_refused,
             "bytes_added": self.bytes_added,
             "requests": self.requests,
             "pu": self.pu,
@@ -177,8 +182,7 @@ def run(job: Job, options: RunOptions, log: EventLog | None = None) -> int:
         for result in _results(job, chosen, options, stop, log):
             totals.add(result)
             log.emit_result(result)
-            # Told: a run must not grow with its fields.
-            result.frames, result.superseded, result.missing = [], [], []
+            result.forget_frames()
             ended.append(result)
     code = exit_code_of(totals, stop, options.exit_code_if_empty)
     seconds = round(time.perf_counter() - began, 3)
@@ -239,6 +243,7 @@ def _task(job: Job, field_: Field, options: RunOptions) -> FieldTask:
         today=options.today,
         lock_timeout=options.lock_timeout,
         dry_run=options.dry_run,
+        retry_refused=options.retry_refused,
     )
 
 

@@ -44,10 +44,14 @@ class FieldSettings:
     """DN."""
     lossless: bool = False
     """Exact on every pixel."""
+    max_bytes: int | None = None
+    """Most bytes per date, for new archives."""
     clouds: str = "drop"
     """``keep``, ``coarse`` or ``drop``."""
     reference: str = "auto"
     """As in `stvc.encode`."""
+    effort: str = "default"
+    """``default`` or ``fast``, for new archives."""
     mask: Mapping[str, Any] = field(default_factory=dict)
     """What `stvc.masks.choice.MaskChoice` takes; {} = the source's own mask."""
     accept_offset: bool = False
@@ -59,8 +63,8 @@ class FieldSettings:
 
     def encode_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for `stvc.encode`."""
-        names = ("quality", "psnr", "max_error", "lossless", "clouds", "reference")
-        return {name: getattr(self, name) for name in names}
+        names = ("quality", "psnr", "max_error", "lossless", "max_bytes")
+        return {name: getattr(self, name) for name in (*names, "clouds", "reference", "effort")}
 
 
 def read_settings(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -239,8 +243,10 @@ _READERS = {
     "psnr": _number,
     "max_error": _count,
     "lossless": _flag,
+    "max_bytes": _count,
     "clouds": _word,
     "reference": _word,
+    "effort": _word,
     "mask": _mask,
     "accept_offset": _flag,
     "external_background": _flag,

@@ -1,7 +1,8 @@
 """What an archive cannot tell of its field: when it was last looked after, and what went wrong.
 
-One small JSON file per field in ``.stvc-monitor`` beside the archives. Nothing is decided by it:
-what to fetch follows from the archives alone. Whoever deletes it loses the last error's text.
+One small JSON file per field in ``.stvc-monitor`` beside the archives. What to fetch follows from
+the archives; all that is decided by this file is which frames are not asked for once more, because
+they were refused. Whoever deletes it loses the last error's text, and asks for those again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from stvc.monitor.results import DONE, FieldResult
 
 FOLDER = ".stvc-monitor"
 _SCHEMA = 1
-_MAX_BYTES = 1 << 16
+_MAX_BYTES = 1 << 18
 _LEFTOVER_AGE = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class FieldState:
     """Runs in a row that failed."""
     last_error: dict[str, Any] | None = None
     """`Failure.to_json` with ``at``; kept until the next success."""
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    """Frames that failed, as `stvc.monitor.refusals` has them."""
 
 
 def state_path(archive: Path) -> Path:
@@ -59,6 +62,7 @@ def read_state(archive: Path) -> FieldState:
     sane = (
         all(text is None or isinstance(text, str) for text in texts)
         and type(state.failures) is int
+        and isinstance(known.get("refused", []), list)
         and (state.last_error is None or isinstance(state.last_error, dict))
     )
     return state if sane else FieldState()
@@ -81,14 +85,17 @@ def remember(archive: Path, result: FieldResult, at: str) -> FieldState:
         As written.
     """
     before = read_state(archive)
+    refused = before.refused if result.refusals is None else result.refusals
     if result.status in DONE:
-        state = FieldState(at, at, 0, None)
+        state = FieldState(at, at, 0, None, refused)
     elif result.failure is None or result.failure.error == LockedError.__name__:
         # Put off, or in the hands of another job, which writes down how that went.
-        return before
+        state = replace(before, refused=refused)
+        if state == before:
+            return before
     else:
         error = {**result.failure.to_json(), "at": at}
-        state = FieldState(at, before.last_success, before.failures + 1, error)
+        state = FieldState(at, before.last_success, before.failures + 1, error, refused)
     path = state_path(archive)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

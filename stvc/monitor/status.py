@@ -13,6 +13,7 @@ from stvc.archive import ArchiveReader
 from stvc.codec.frame_stats import FrameStats
 from stvc.errors import StvcError
 from stvc.monitor.fields import Job
+from stvc.monitor.refusals import Refusals
 from stvc.monitor.state import read_state
 from stvc.versions import superseded
 
@@ -38,6 +39,8 @@ class FieldStatus:
     """Failed runs in a row."""
     last_error: str | None = None
     """Message of the last run if it failed, or what is wrong with the archive or the field."""
+    refused: tuple[dict[str, Any], ...] = ()
+    """Frames that are not asked for again: time, product_id, baseline, error, message, at, runs."""
     readable: bool = True
     """False if there is an archive that cannot be opened."""
 
@@ -70,6 +73,7 @@ def statuses(job: Job) -> Iterator[FieldStatus]:
             "last_success": state.last_success,
             "failures": state.failures,
             "last_error": None if message is None else str(message),
+            "refused": tuple(refusal.told() for refusal in Refusals(state.refused).final()),
         }
         if path.exists():
             try:

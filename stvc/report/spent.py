@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,14 @@ import numpy.typing as npt
 
 from stvc.archive import Kind, UnitKey
 from stvc.archive_view import Archive
-from stvc.codec.decoder import Damage, DecodedFrame, FrameDecoder, decode_frames
-from stvc.codec.entropy import symbol_bits
+from stvc.codec.costs import symbol_bits
+from stvc.codec.decoder import DecodedFrame, FrameDecoder, decode_frames
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Tile, tiles_of
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.structure import Link, walk_to
 from stvc.codec.transform import BLOCK
+from stvc.codec.unit_reading import Damage
 
 if TYPE_CHECKING:
     from stvc.codec.references import ReferenceState
@@ -133,18 +135,20 @@ class _Trace:
         self.models = models
         self.costs: dict[tuple[int, int, int], F64] = {}
         self.frame = 0
-        self._unit: tuple[tuple[int, int, int], tuple[int, int]] | None = None
+        self._mine = local()
+        # ^ units may be decoded side by side, each in a thread of its own
 
     def begin(self, group: int, tile: Tile) -> None:
         """Say which unit is decoded next."""
         shape = (tile.padded[0] // BLOCK, tile.padded[1] // BLOCK)
-        self._unit = ((self.frame, group, tile.index), shape)
+        self._mine.unit = ((self.frame, group, tile.index), shape)
 
     def add(self, places: npt.NDArray[np.int64], bits: F64) -> None:
         """Add costs of tokens, given by raster position."""
-        if self._unit is None:
+        unit = getattr(self._mine, "unit", None)
+        if unit is None:
             return
-        key, shape = self._unit
+        key, shape = unit
         costs = self.costs.setdefault(key, np.zeros(shape))
         np.add.at(costs.reshape(-1), places, bits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,8 @@ def assemble(plan: Plan, found: Sequence[Overpass], attrs: Mapping[str, Any]) ->
     -------
     xarray.Dataset
         Frames without a single imaged pixel are left out; with ``on_frame_error="skip"`` also
-        those that failed, which ``attrs["incomplete"]`` then lists.
+        those that failed: ``attrs["incomplete"]`` is then a JSON list of objects with ``time``,
+        ``product_id`` and ``baseline`` where they are known, and ``error``.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def assemble(plan: Plan, found: Sequence[Overpass], attrs: Mapping[str, Any]) ->
         If a frame cannot be read wholly, and frames must not be left out.
     """
     read: list[_Frame] = []
-    incomplete: list[str] = []
+    incomplete: list[dict[str, str]] = []
     with ThreadPoolExecutor(_WORKERS) as pool:
         for overpass in found:
             try:
@@ -85,17 +87,26 @@ def assemble(plan: Plan, found: Sequence[Overpass], attrs: Mapping[str, Any]) ->
             except SourceError as error:
                 if plan.on_frame_error != "skip":
                     raise SourceError(f"frame {overpass.time}: {error}") from error
-                incomplete.append(f"{overpass.time}: {error}")
+                told = {"time": str(overpass.time), **overpass.named}
+                incomplete.append({**told, "error": f"{type(error).__name__}: {error}"})
                 _log.warning("frame %s is left out: %s", overpass.time, error)
                 continue
             if any(pixels.any() for pixels in frame.pixels):
                 read.append(frame)
             else:
                 _log.info("frame %s is left out: nothing of the area was imaged", overpass.time)
-    if incomplete and not read:
-        raise SourceError(f"none of {len(found)} frames could be read; the first: {incomplete[0]}")
-    told = {**attrs, "incomplete": incomplete} if incomplete else dict(attrs)
-    return dataset_from_series(_series(plan, read, told))
+    lost = {"incomplete": json.dumps(incomplete)} if incomplete else {}
+    return dataset_from_series(_series(plan, read, {**attrs, **lost}))
+
+
+def check_some(frames: xr.Dataset) -> None:
+    """Raise SourceError if frames were left out, and none is left."""
+    lost = json.loads(frames.attrs.get("incomplete", "[]"))
+    if lost and not frames.sizes["time"]:
+        raise SourceError(
+            f"none of {len(lost)} frames could be read; the first: {lost[0]['time']}: "
+            f"{lost[0]['error']}"
+        )
 
 
 @dataclass(frozen=True)
@@ -169,12 +180,9 @@ def _provenance(overpass: Overpass, offsets: Sequence[int]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for scene in overpass.scenes:
         told |= {key: value for key, value in scene.tags.items() if key not in told}
-    products = dict.fromkeys(s.product_id for s in overpass.scenes if s.product_id)
-    if products:
-        told["product_id"] = ";".join(products)
-    baselines = [scene.baseline for scene in overpass.scenes if scene.baseline]
-    if baselines:
-        told["baseline"] = max(baselines)
+    named = overpass.named
+    told |= named
+    if "baseline" in named:
         certain = {
             round(layer.offset)
             for scene in overpass.scenes

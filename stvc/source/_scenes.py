@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +18,9 @@ from stvc.masks import VARIABLES
 
 MASKS = VARIABLES
 """Layers that are mask values: read as they are, without scale or offset."""
+
+KEPT_S = 600.0
+"""How long a listing serves the fetches that follow it; a process may live on for days."""
 
 _PRODUCT = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<sensed>\d{8}T\d{6})_N(?P<baseline>\d{4})"
@@ -76,6 +81,42 @@ class Overpass:
     """In order of their names; earlier ones win where tiles overlap."""
     whole: bool = True
     """Whether each scene must hold every band; False if a frame's bands come in several files."""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """``product_id`` and ``baseline`` if they are known, spelled as frames have them."""
+        told: dict[str, str] = {}
+        products = dict.fromkeys(s.product_id for s in self.scenes if s.product_id)
+        if products:
+            told["product_id"] = ";".join(products)
+        baselines = [scene.baseline for scene in self.scenes if scene.baseline]
+        if baselines:
+            told["baseline"] = max(baselines)
+        return told
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a search brought, for the fetches that follow it."""
+
+    place: str
+    """Whatever tells places apart."""
+    start: date | None
+    """First day asked for; None = from the beginning."""
+    end: date | None
+    """Last day; None = to the end."""
+    found: list[Overpass]
+    at: float
+    """When, by the monotonic clock."""
+
+    def holds(self, place: str, start: date | None, end: date | None) -> bool:
+        """Whether it answers another question too, and is fresh."""
+        return (
+            self.place == place
+            and (self.start is None or (start is not None and start >= self.start))
+            and (self.end is None or (end is not None and end <= self.end))
+            and time.monotonic() - self.at < KEPT_S
+        )
 
 
 def overpasses(scenes: Iterable[Scene], longitude: float) -> list[Overpass]:

@@ -27,6 +27,36 @@ _PRODUCT = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}_\
 _RASTERS = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 
 
+def read_assets(assets: Mapping[str, str] | str | None) -> dict[str, str] | None:
+    """Read an asset map, also as text.
+
+    Parameters
+    ----------
+    assets : mapping of str to str, str, or None
+        ``B04=red,B08=nir``.
+
+    Returns
+    -------
+    dict of str to str, or None
+        Band name to asset key.
+
+    Raises
+    ------
+    SourceError
+        If the text is not of that form.
+    """
+    if assets is None or not isinstance(assets, str):
+        return None if assets is None else dict(assets)
+    found = {}
+    for part in assets.split(","):
+        band, equals, key = part.partition("=")
+        if not (band.strip() and equals and key.strip()):
+            raise SourceError(f"assets {part!r} is not of the form BAND=KEY, as in B04=red,B08=nir")
+        entry = find_band(band.strip())
+        found[band.strip() if entry is None else entry.name] = key.strip()
+    return found
+
+
 def band_assets(
     assets: Mapping[str, Mapping[str, Any]], override: Mapping[str, str] | None
 ) -> dict[str, str]:

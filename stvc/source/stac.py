@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,26 @@ from stvc.aoi import Aoi
 from stvc.bands import find_band
 from stvc.errors import NoDataError, SourceError
 from stvc.grid import GridSpec
-from stvc.source._assembly import Plan, Target, assemble
+from stvc.source._assembly import Plan, Target, assemble, check_some
 from stvc.source._lattice import boxes, canonical_crs, offset_between, spell
 from stvc.source._rasters import grid_of, opened
-from stvc.source._scenes import MASKS, Layer, Overpass, Scene, between, overpasses, preferred_masks
-from stvc.source._stac_assets import band_assets, baseline_of, offset_in_pixels, product_id
+from stvc.source._scenes import (
+    MASKS,
+    Layer,
+    Listing,
+    Overpass,
+    Scene,
+    between,
+    overpasses,
+    preferred_masks,
+)
+from stvc.source._stac_assets import (
+    band_assets,
+    baseline_of,
+    offset_in_pixels,
+    product_id,
+    read_assets,
+)
 from stvc.source._stac_catalog import find_items
 from stvc.source.protocol import Times
 
@@ -76,6 +93,7 @@ class StacSource:
             raise SourceError(f"on_frame_error={on_frame_error!r}; choose raise or skip")
         self._on_frame_error = on_frame_error
         self._masks = preferred_masks(mask)
+        self._listing: Listing | None = None
 
     def ground(self) -> None:
         """Return None: what a catalog covers is told by its items."""
@@ -85,6 +103,18 @@ class StacSource:
         found = self._overpasses(aoi, start, end)
         return np.array([overpass.time for overpass in found], "datetime64[s]")
 
+    def products(self, aoi: Aoi, start: date | None, end: date | None) -> list[dict[str, Any]]:
+        """List the overpasses of an area with what they are made of.
+
+        Returns
+        -------
+        list of dict
+            ``time`` (datetime64[s]), ``product_id`` (the item's id if it names no product) and
+            ``baseline`` if it is known.
+        """
+        found = self._overpasses(aoi, start, end)
+        return [{"time": overpass.time, **overpass.named} for overpass in found]
+
     def fetch(
         self,
         aoi: Aoi,
@@ -92,25 +122,57 @@ class StacSource:
         end: date | None,
         bands: Sequence[str] | None,
         exclude: Collection[np.datetime64],
+        *,
+        on_frame_error: str | None = None,
     ) -> xr.Dataset:
-        """Read the frames of an area; see `Source.fetch`."""
-        found = self._overpasses(aoi, start, end)
+        """Read the frames of an area; see `Source.fetch`.
+
+        ``on_frame_error`` is as the class takes it; None = what the class was given.
+        """
+        found = self._overpasses(aoi, start, end, reuse=True)
         if not found:
             raise NoDataError(
                 f"source {self.name}: {self._url} has no item over {aoi.name} from "
                 f"{start or 'its beginning'} to {end or 'its end'}"
             )
         plan = self._plan(found, aoi, bands)
-        had = {time.astype("datetime64[s]") for time in exclude}
+        if on_frame_error is not None:
+            plan = replace(plan, on_frame_error=on_frame_error)
+        had = {known.astype("datetime64[s]") for known in exclude}
         fresh = [overpass for overpass in found if overpass.time not in had]
         attrs = {"source": self.name, "aoi": aoi.geojson, "aoi_name": aoi.name}
-        return assemble(plan, fresh, attrs)
+        frames = assemble(plan, fresh, attrs)
+        if on_frame_error is None:
+            check_some(frames)
+        return frames
 
-    def _overpasses(self, aoi: Aoi, start: date | None, end: date | None) -> list[Overpass]:
-        items = find_items(self._url, self._collection, aoi, start, end)
-        scenes = self._of_one_crs([self._scene(item) for item in items], aoi)
-        found = overpasses(scenes, float(aoi.geometry.centroid.x))
+    def _overpasses(
+        self, aoi: Aoi, start: date | None, end: date | None, *, reuse: bool = False
+    ) -> list[Overpass]:
+        """Search; ``reuse`` takes what the last search brought, if it answers this one."""
+        known = self._listing if reuse else None
+        if known is not None and known.holds(aoi.geojson, start, end):
+            found = known.found
+        else:
+            items = find_items(self._url, self._collection, aoi, start, end)
+            scenes = self._of_one_crs(self._scenes(items), aoi)
+            found = overpasses(scenes, float(aoi.geometry.centroid.x))
+            self._listing = Listing(aoi.geojson, start, end, found, time.monotonic())
         return [overpass for overpass in found if between(overpass.time, start, end)]
+
+    def _scenes(self, items: Sequence[pystac.Item]) -> list[Scene]:
+        """Read items; those without a single raster are passed over, unless all are such."""
+        scenes = [self._scene(item) for item in items]
+        bare = [scene.name for scene in scenes if not scene.layers]
+        if bare and len(bare) == len(scenes):
+            raise SourceError(
+                f"item {bare[0]} has no asset that is known to be a Sentinel-2 band; name them "
+                "with --assets B04=KEY,B08=KEY"
+            )
+        if bare:
+            more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+            _log.warning("item %s%s without raster assets: passed over", bare[0], more)
+        return [scene for scene in scenes if scene.layers]
 
     def _scene(self, item: pystac.Item) -> Scene:
         moment = item.datetime or item.common_metadata.start_datetime
@@ -126,7 +188,7 @@ class StacSource:
             offset = self._dn_offset
             if offset is None:
                 first = assets[of_band[bands[0]]] if bands else {}
-                offset = offset_in_pixels(baseline, told, first)
+                offset = offset_in_pixels(baseline, told, first) if bands else 0
             layers = {
                 name: Layer(
                     str(item.assets[key].get_absolute_href() or item.assets[key].href),
@@ -162,11 +224,6 @@ class StacSource:
         """Choose the tiles of one UTM zone: the one that the area's middle lies in, if any does."""
         of_crs: dict[str, list[Scene]] = {}
         for scene in scenes:
-            if not scene.layers:
-                raise SourceError(
-                    f"item {scene.name} has no asset that is known to be a Sentinel-2 band; name "
-                    "them with --assets B04=KEY,B08=KEY"
-                )
             of_crs.setdefault(next(iter(scene.layers.values())).grid.crs, []).append(scene)
         if self._crs is not None:
             return of_crs.get(self._crs, [])
@@ -233,33 +290,3 @@ def _chosen(bands: Sequence[str] | None, known: Sequence[str]) -> list[str]:
             )
         chosen.append(name)
     return list(dict.fromkeys(chosen))
-
-
-def read_assets(assets: Mapping[str, str] | str | None) -> dict[str, str] | None:
-    """Read an asset map, also as text.
-
-    Parameters
-    ----------
-    assets : mapping of str to str, str, or None
-        ``B04=red,B08=nir``.
-
-    Returns
-    -------
-    dict of str to str, or None
-        Band name to asset key.
-
-    Raises
-    ------
-    SourceError
-        If the text is not of that form.
-    """
-    if assets is None or not isinstance(assets, str):
-        return None if assets is None else dict(assets)
-    found = {}
-    for part in assets.split(","):
-        band, equals, key = part.partition("=")
-        if not (band.strip() and equals and key.strip()):
-            raise SourceError(f"assets {part!r} is not of the form BAND=KEY, as in B04=red,B08=nir")
-        entry = find_band(band.strip())
-        found[band.strip() if entry is None else entry.name] = key.strip()
-    return found

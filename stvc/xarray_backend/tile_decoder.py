@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.archive import ArchiveReader, Kind, UnitKey
+from stvc.codec.backgrounds import at_frame
 from stvc.codec.decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import SECONDS_PER_DAY, Tile, tiles_of
@@ -224,10 +225,10 @@ class TileDecoder:
         """Decode a unit whose links are in ``states``, and enter what it leaves behind."""
         place = self.place
         time = self._reader.frames[frame].time
-        backgrounds = self._opened.backgrounds
-        fresh = place.state(group, tile, None if backgrounds is None else backgrounds[group])
+        fresh = place.state(group, tile, at_frame(self._opened.backgrounds, frame, group))
         before, after = (states[k] if k >= 0 else None for k in self._links[frame])
         state = linked_state(fresh, before, after, time // SECONDS_PER_DAY)
+        state.background = fresh.background
         hidden = self._masks.hidden(frame, read)
         unclear, nodata = hidden.cut(group, tile.rows, tile.columns)
         height, width = tile.size

@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,12 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
 
 
 def _ring(scene: Scene) -> list[tuple[float, float]]:
-    left, bottom, right, top = scene.bounds
-    to_degrees = Transformer.from_crs(scene.epsg, 4326, always_xy=True)
+    return list(_corners(scene.bounds, scene.epsg))
+
+
+@lru_cache(maxsize=4096)
+def _corners(bounds: tuple[float, float, float, float], epsg: int) -> list[tuple[float, float]]:
+    left, bottom, right, top = bounds
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
     corners = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
     return [to_degrees.transform(x, y) for x, y in corners]

@@ -302,8 +302,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         found = [
             scene
-            for scene in self.hub.listed()
-            if first <= scene.sensed <= last and in_box(scene, body["bbox"])
+            for scene in self.hub.scenes
+            if first <= scene.sensed <= last
+            and scene.listed(self.hub.today)
+            and in_box(scene, body["bbox"])
         ]
         # The real catalog has no promise of order but mostly gives the newest first.
         found.sort(key=lambda scene: (scene.sensed, scene.product_id), reverse=True)

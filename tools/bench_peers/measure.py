@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Plan:
     """Clear PSNRs that are reported, dB; sweeps go on until they cover them."""
     bounds: tuple[int, ...] = ()
     """Largest errors at which bounded codecs are measured besides, DN."""
+    pixels: str = "clear"
+    """Whose PSNR sweeps must cover: ``"clear"`` or ``"all"``."""
 
 
 def measure_apart(path: Path, cut: Cut, name: str, plan: Plan) -> tuple[list[Row], list[str]]:
@@ -59,6 +62,7 @@ def measure_codec(path: Path, cut: Cut, name: str, plan: Plan) -> tuple[list[Row
     cube = load_cube(path, cut)
     if not any((~hidden).any() for hidden in cube.hidden):
         raise CorruptInputError(f"{path}: no clear pixel is left to measure on with {cut}")
+    _warm_up(codec, load_cube(path, replace(cut, dates=1, crop=32)))
     rows: dict[float, Row] = {}
     problems: list[str] = []
 
@@ -67,9 +71,12 @@ def measure_codec(path: Path, cut: Cut, name: str, plan: Plan) -> tuple[list[Row
             try:
                 row = measure_point(codec, cube, parameter)
             except Exception as error:
-                problems.append(f"{name} at {parameter:g}: {type(error).__name__}: {error}")
+                line = f"{name} at {parameter:g}: {type(error).__name__}: {error}"
+                if line not in problems:
+                    problems.append(line)
                 return None
-            rows[parameter] = {"dataset": cube.name, "shape": cube.shape, "codec": name} | row
+            about = {"dataset": cube.name, "shape": cube.shape, "codec": name}
+            rows[parameter] = about | row | _remarks(codec)
             print(_progress(rows[parameter]), file=sys.stderr, flush=True)
         return rows[parameter]
 
@@ -77,15 +84,32 @@ def measure_codec(path: Path, cut: Cut, name: str, plan: Plan) -> tuple[list[Row
         for psnr in plan.psnrs:
             measure(psnr)
     elif codec.ladder:
-        walk(codec.ladder, min(plan.psnrs), max(plan.psnrs), measure)
+        walk(codec.ladder, min(plan.psnrs), max(plan.psnrs), measure, f"psnr_{plan.pixels}")
     for bound in plan.bounds if codec.bounded else ():
         if codec.ladder or not bound or name.startswith("stvc"):
             measure(bound)
     return list(rows.values()), problems
 
 
+def _warm_up(codec: Codec, crop: Cube) -> None:
+    """Let a codec load its libraries and models before the clock starts."""
+    with suppress(Exception):  # the measurement itself will say what is wrong
+        parameter = codec.ladder[len(codec.ladder) // 2] if codec.ladder else 45.0
+        codec.decode(codec.encode(crop, 8 if codec.bounded else parameter))
+
+
+def _remarks(codec: Codec) -> Row:
+    """What a reader must know about a codec, if anything: a note, the model that it uses."""
+    found = {key: getattr(codec, key, None) for key in ("note", "model")}
+    return {key: value for key, value in found.items() if value}
+
+
 def walk(
-    ladder: Sequence[float], low: float, high: float, measure: Callable[[float], Row | None]
+    ladder: Sequence[float],
+    low: float,
+    high: float,
+    measure: Callable[[float], Row | None],
+    key: str = "psnr_clear",
 ) -> None:
     """Measure a ladder of parameters (fine to coarse) outwards until [low, high] dB is covered.
 
@@ -97,6 +121,8 @@ def walk(
         Clear PSNR to cover, dB.
     measure : callable
         Measures a parameter; None if it failed, which ends the walk on that side.
+    key : str
+        Column of the PSNR that counts.
     """
     start = len(ladder) // 2
     for parameters, covered in (
@@ -105,7 +131,7 @@ def walk(
     ):
         for parameter in parameters:
             row = measure(parameter)
-            if row is None or covered(float("inf") if row["lossless"] else row["psnr_clear"]):
+            if row is None or covered(float("inf") if row[key] is None else row[key]):
                 break
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench_peers import images, prepare, spectral, videos
 from bench_peers.cubes import Cube
+from bench_peers.learned import learned
 from bench_peers.protocol import Codec, Encoded
 from bench_peers.stvc_codec import stvc_codec
 from stvc.types import U16
@@ -64,19 +65,29 @@ def _image(coder: images.Coder, ladder: tuple[float, ...], **options: Any) -> Pe
     return Peer(coder, "image", ladder, **options)
 
 
-def _movie(encoder: str, intra: bool, ladder: tuple[float, ...]) -> Peer:
+def _movie(encoder: str, intra: bool, ladder: tuple[float, ...], keep: bool = False) -> Peer:
+    fill = prepare.inpaint_spatial if intra else prepare.fill_temporal
     return Peer(
         videos.video(encoder, intra),
         "append" if intra else "series",
         ladder,
         klt=True,
-        fill=prepare.inpaint_spatial if intra else prepare.fill_temporal,
+        fill=None if keep else fill,
     )
 
 
 CODECS: dict[str, Callable[[], Codec]] = {
     "stvc": stvc_codec,
+    "stvc-fast": lambda: stvc_codec(effort="fast"),
     "stvc-bounded": lambda: stvc_codec(bounded=True),
+    "stvc-none": lambda: stvc_codec(reference="none"),
+    "stvc-background": lambda: stvc_codec(reference="background"),
+    "stvc-recent": lambda: stvc_codec(reference="recent"),
+    "stvc-both": lambda: stvc_codec(reference="both"),
+    "stvc-coarse": lambda: stvc_codec(clouds="coarse"),
+    "stvc-keep": lambda: stvc_codec(clouds="keep"),
+    "learned-factorized": lambda: learned("factorized"),
+    "learned-hyperprior": lambda: learned("hyperprior"),
     "jpeg2000": lambda: _image(images.jpeg2000(False), _PSNR),
     "jpeg2000-klt": lambda: _image(images.jpeg2000(True), _PSNR, klt=True),
     "jpeg2000-klt-inpaint": lambda: _image(
@@ -90,6 +101,8 @@ CODECS: dict[str, Callable[[], Codec]] = {
     "sz3-3d": lambda: Peer(images.sz3("band"), "series", _BOUND, bounded=True),
     "x265-klt-fill": lambda: _movie("libx265", False, _QP_INTER),
     "x265-klt-intra-inpaint": lambda: _movie("libx265", True, _QP_INTRA),
+    "x265-klt": lambda: _movie("libx265", False, _QP_INTER, keep=True),
+    "x265-klt-intra": lambda: _movie("libx265", True, _QP_INTRA, keep=True),
     "av1-klt-fill": lambda: _movie("libaom-av1", False, _CRF),
     "av1-klt-intra-inpaint": lambda: _movie("libaom-av1", True, _CRF),
 }

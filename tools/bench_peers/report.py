@@ -24,15 +24,23 @@ def by_dataset(rows: Rows) -> dict[str, dict[str, Rows]]:
     return grouped
 
 
-def curve(rows: Rows) -> RdCurve | None:
-    """Rate over clear PSNR; None if the rows are no curve."""
+def curve(rows: Rows, key: str = "psnr_clear") -> RdCurve | None:
+    """Rate over a PSNR; None if the rows are no curve."""
     try:
-        return RdCurve.fit([row["bpppb"] for row in rows], [row["psnr_clear"] for row in rows])
+        return RdCurve.fit([row["bpppb"] for row in rows], [row[key] for row in rows])
     except QualityError:
         return None
 
 
-def markdown(rows: Rows, psnrs: Sequence[float], bounds: Sequence[int], reference: str) -> str:
+def markdown(
+    rows: Rows,
+    psnrs: Sequence[float],
+    bounds: Sequence[int],
+    reference: str,
+    *,
+    pixels: str = "clear",
+    speed_of: str | None = None,
+) -> str:
     """Tabulate: per dataset the rates at PSNRs, then at error bounds; BD-rates of all datasets.
 
     Parameters
@@ -45,6 +53,10 @@ def markdown(rows: Rows, psnrs: Sequence[float], bounds: Sequence[int], referenc
         Error bounds, DN.
     reference : str
         Codec that BD-rates compare to.
+    pixels : {"clear", "all"}
+        Whose PSNR.
+    speed_of : str, optional
+        Codec that speeds compare to; without it there is no table of speeds.
 
     Returns
     -------
@@ -53,7 +65,9 @@ def markdown(rows: Rows, psnrs: Sequence[float], bounds: Sequence[int], referenc
     """
     blocks = []
     for dataset, codecs in by_dataset(rows).items():
-        blocks.append(_rate_table(dataset, codecs, psnrs, reference))
+        blocks.append(_rate_table(dataset, codecs, psnrs, reference, pixels))
+        if speed_of is not None:
+            blocks.append(_speed_table(dataset, codecs, psnrs, speed_of))
         bounded = {
             name: found
             for name, points in codecs.items()
@@ -62,14 +76,17 @@ def markdown(rows: Rows, psnrs: Sequence[float], bounds: Sequence[int], referenc
         if bounded:
             blocks.append(_bound_table(dataset, bounded, bounds))
     if len(by_dataset(rows)) > 1:
-        blocks.append(_summary(rows, psnrs, reference))
+        blocks.append(_summary(rows, psnrs, reference, pixels))
+    notes = {row["codec"]: row["note"] for row in rows if row.get("note")}
+    if notes:
+        blocks.append("\n".join(f"- `{codec}`: {note}." for codec, note in notes.items()))
     return "\n\n".join(blocks)
 
 
 def _rate_table(
-    dataset: str, codecs: dict[str, Rows], psnrs: Sequence[float], reference: str
+    dataset: str, codecs: dict[str, Rows], psnrs: Sequence[float], reference: str, pixels: str
 ) -> str:
-    at = min(psnrs, key=lambda psnr: abs(psnr - 50))
+    at, key = _middle(psnrs), f"psnr_{pixels}"
     header = [
         "codec",
         "mode",
@@ -83,32 +100,69 @@ def _rate_table(
         "peak MB",
     ]
     table = [header]
-    curves = {name: fit for name, rows in codecs.items() if (fit := curve(rows))}
+    curves = {name: fit for name, rows in codecs.items() if (fit := curve(rows, key))}
     for name, fit in sorted(curves.items(), key=lambda item: item[1].rate_at(at) or np.inf):
         points = codecs[name]
-        near = min(
-            (p for p in points if p["psnr_clear"] is not None),
-            key=lambda p: abs(p["psnr_clear"] - at),
-        )
+        near = _nearest(points, at, key)
         table.append(
             [
                 name,
                 near["mode"],
-                *(_number(fit.rate_at(psnr), 3) for psnr in psnrs),
+                *(number(fit.rate_at(psnr), 3) for psnr in psnrs),
                 _bd(curves.get(reference), fit, psnrs),
-                _number(_at(points, "sam_deg", at), 3, "°"),
-                _number(_at(points, "ndvi_mae", at), 4),
-                _number(_at(points, "max_error_clear", at), 0),
+                number(_at(points, "sam_deg", at, key), 3, "°"),
+                number(_at(points, "ndvi_mae", at, key), 4),
+                number(_at(points, "max_error_clear", at, key), 0),
                 _speed(near, "encode"),
                 _speed(near, "decode"),
                 f"{near['peak_rss_mb']:.0f}",
             ]
         )
     note = (
-        f"Bits per sample at a PSNR on clear pixels (peak 10000). SAM, NDVI error, max error: "
-        f"interpolated at {at:g} dB; speed near it, MB of uint16 per second (per CPU second)."
+        f"Bits per sample at a PSNR on {pixels} pixels (peak 10000). SAM, NDVI error, max error "
+        f"(on clear pixels): interpolated at {at:g} dB; speed near it, MB of uint16 per second "
+        "(per CPU second)."
     )
-    return f"### {dataset}\n\n{_lines(table)}\n\n{note}"
+    return f"### {dataset}\n\n{lines(table)}\n\n{note}"
+
+
+def _speed_table(
+    dataset: str, codecs: dict[str, Rows], psnrs: Sequence[float], speed_of: str
+) -> str:
+    """MB/s near the middle PSNR, on the clock and per CPU second, and ratios of the latter."""
+    at = _middle(psnrs)
+    near = {name: row for name, rows in codecs.items() if (row := _nearest(rows, at, "psnr_clear"))}
+    ours = near.get(speed_of)
+    ratios = [f"{side} / {speed_of}" for side in ("encode", "decode")]
+    table = [["codec", "at", "encode MB/s", "decode MB/s", *ratios, "peak MB"]]
+    for name, row in near.items():
+        compared = [
+            "-" if ours is None else f"{per_cpu(row, side) / per_cpu(ours, side):.2f}"
+            for side in ("encode", "decode")
+        ]
+        speeds = [_speed(row, side) for side in ("encode", "decode")]
+        psnr = f"{row['psnr_clear']:.1f} dB"
+        table.append([name, psnr, *speeds, *compared, f"{row['peak_rss_mb']:.0f}"])
+    note = (
+        "MB of uint16 per second (per CPU second), masks and file included for stvc, start of the "
+        "program for video codecs; ratios are of CPU seconds."
+    )
+    return f"### {dataset}, speed\n\n{lines(table)}\n\n{note}"
+
+
+def _middle(psnrs: Sequence[float]) -> float:
+    return min(psnrs, key=lambda psnr: abs(psnr - 50))
+
+
+def _nearest(points: Rows, at: float, key: str) -> Row | None:
+    """Row whose PSNR is nearest; None if none has any."""
+    lossy = [p for p in points if p[key] is not None]
+    return min(lossy, key=lambda p: abs(p[key] - at), default=None)
+
+
+def per_cpu(row: Row, side: str) -> float:
+    """MB of uint16 per CPU second of a side, ``"encode"`` or ``"decode"``."""
+    return float(row["raw_bytes"] / 1e6 / max(row[side + "_cpu_s"], 0.01))
 
 
 def _bound_table(dataset: str, codecs: dict[str, Rows], bounds: Sequence[int]) -> str:
@@ -117,7 +171,7 @@ def _bound_table(dataset: str, codecs: dict[str, Rows], bounds: Sequence[int]) -
         found = {point["parameter"]: point for point in points}
         table.append([name, *(_bounded(found.get(bound), bound) for bound in bounds)])
     return (
-        f"### {dataset}, bounded error\n\n{_lines(table)}\n\n"
+        f"### {dataset}, bounded error\n\n{lines(table)}\n\n"
         "Bits per sample with the largest error on clear pixels held to a bound, DN."
     )
 
@@ -129,17 +183,18 @@ def _bounded(row: Row | None, bound: int) -> str:
     return f"{row['bpppb']:.3f}" + (f" BROKEN: {row['max_error_clear']}" if broken else "")
 
 
-def _summary(rows: Rows, psnrs: Sequence[float], reference: str) -> str:
+def _summary(rows: Rows, psnrs: Sequence[float], reference: str, pixels: str) -> str:
     grouped = by_dataset(rows)
     names = list(dict.fromkeys(row["codec"] for row in rows))
     table = [["codec", *(dataset.split()[0] for dataset in grouped)]]
+    key = f"psnr_{pixels}"
     for name in names:
         cells = [
-            _bd(curve(codecs.get(reference, [])), curve(codecs.get(name, [])), psnrs)
+            _bd(curve(codecs.get(reference, []), key), curve(codecs.get(name, []), key), psnrs)
             for codecs in grouped.values()
         ]
         table.append([name, *cells])
-    return f"### BD-rate to {reference}, {min(psnrs):g} to {max(psnrs):g} dB\n\n{_lines(table)}"
+    return f"### BD-rate to {reference}, {min(psnrs):g} to {max(psnrs):g} dB\n\n{lines(table)}"
 
 
 def _bd(reference: RdCurve | None, test: RdCurve | None, psnrs: Sequence[float]) -> str:
@@ -154,12 +209,10 @@ def _bd(reference: RdCurve | None, test: RdCurve | None, psnrs: Sequence[float])
     return f"{value:+.1f} %" + ("" if whole else f" ({span[0]:.0f}-{span[1]:.0f} dB)")
 
 
-def _at(points: Rows, key: str, psnr: float) -> float | None:
+def _at(points: Rows, column: str, psnr: float, key: str) -> float | None:
     """Interpolate a column at a PSNR; None outside the measured range."""
     known = sorted(
-        (p["psnr_clear"], p[key])
-        for p in points
-        if p["psnr_clear"] is not None and p[key] is not None
+        (p[key], p[column]) for p in points if p[key] is not None and p[column] is not None
     )
     if not known or not known[0][0] - 0.1 <= psnr <= known[-1][0] + 0.1:
         return None
@@ -167,15 +220,16 @@ def _at(points: Rows, key: str, psnr: float) -> float | None:
 
 
 def _speed(row: Row, side: str) -> str:
-    megabytes = row["raw_bytes"] / 1e6
-    return f"{megabytes / row[side + '_s']:.3g} ({megabytes / max(row[side + '_cpu_s'], 0.01):.3g})"
+    return f"{row['raw_bytes'] / 1e6 / row[side + '_s']:.3g} ({per_cpu(row, side):.3g})"
 
 
-def _number(value: float | None, digits: int, unit: str = "") -> str:
+def number(value: float | None, digits: int, unit: str = "") -> str:
+    """Write a number, or a dash for none."""
     return "-" if value is None else f"{value:.{digits}f}{unit}"
 
 
-def _lines(table: list[list[str]]) -> str:
+def lines(table: list[list[str]]) -> str:
+    """Write rows of cells, the header first, as a Markdown table."""
     rule = ["---"] * len(table[0])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (table[0], rule, *table[1:]))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench_peers.cubes import Cube
 from bench_peers.protocol import Encoded
@@ -20,10 +21,24 @@ class StvcCodec:
 
     bounded: bool = False
     """See `protocol.Codec`."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Further arguments of ``stvc.encode``: ``reference``, ``clouds``, ``effort``."""
     mode: str = "append"
     """See `protocol.Codec`."""
     ladder: tuple[float, ...] = ()
     """Empty: stvc is measured at the very PSNRs (bounds) that are reported."""
+
+    @property
+    def model(self) -> str:
+        """Id of the entropy model that archives are written with."""
+        from stvc._header_rules import FORMAT_VERSION
+        from stvc.model.weights import default_model_id
+
+        return f"{default_model_id(self._effort)}, format {FORMAT_VERSION}"
+
+    @property
+    def _effort(self) -> str:
+        return dict(self.options).get("effort", "default")
 
     @property
     def exact_psnr(self) -> bool:
@@ -35,7 +50,7 @@ class StvcCodec:
         import stvc
         from stvc.dataset import dataset_from_series
 
-        quality = (
+        quality: dict[str, Any] = (
             {"psnr": parameter}
             if not self.bounded
             else ({"max_error": int(parameter)} if parameter else {"lossless": True})
@@ -43,7 +58,11 @@ class StvcCodec:
         with _no_cache() as scratch:
             path = scratch / "cube.stvc"
             stvc.encode(
-                dataset_from_series(cube.series), path, cache_dir=scratch / "cache", **quality
+                dataset_from_series(cube.series),
+                path,
+                cache_dir=scratch / "cache",
+                **quality,
+                **dict(self.options),
             )
             return Encoded(([path.read_bytes()],))
 
@@ -58,11 +77,19 @@ class StvcCodec:
             return series_from_dataset(stvc.open(path).to_xarray()).pixels
 
 
-def stvc_codec(bounded: bool = False) -> StvcCodec:
-    """Build the codec; an ImportError if this stvc cannot encode."""
+def stvc_codec(bounded: bool = False, **options: str) -> StvcCodec:
+    """Build the codec; an ImportError if this stvc cannot encode.
+
+    Parameters
+    ----------
+    bounded : bool
+        The parameter is an error bound.
+    **options : str
+        ``reference``, ``clouds`` or ``effort`` of ``stvc.encode``.
+    """
     from stvc import encode, open  # noqa: F401
 
-    return StvcCodec(bounded)
+    return StvcCodec(bounded, tuple(options.items()))
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class Audit:
                     told[event["field"]][_told_key(event)] += 1
                 elif event["event"] == "field_failed":
                     failures[event["error"]] += 1
-                    if "unexpected" in event["message"]:
+                    if event["message"].startswith("unexpected "):
                         self.findings.append(f"{event['field']} {run.day}: {event['message']}")
                 if event["event"] in ENDS and event["requests"] is not None:
                     before = sizes.get(event["field"], 0)

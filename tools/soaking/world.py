@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyproj import Transformer
@@ -22,18 +23,35 @@ COLUMNS, COLUMN_M, ROW_M = 3, 3_000.0, 2_500.0
 """Fields stand so far apart, and so far from the swaths' edges, that there is no doubt about which
 products image them."""
 FIRST_COLUMN_M, FIRST_ROW_M = 6_000.0, 4_000.0
+NEAR_M = 1_000.0
+"""From here on, nobody takes a place for imaged that is not; no row is so near to another."""
 MOST_PLACES = STRIPS * COLUMNS * 40
 STRIP_M = (TILE[2] - TILE[0]) / STRIPS
 
 KINDS = ("plain",) * 5 + ("late", "late", "reprocessed", "halves", "half")
 """What becomes of ten passes: published on the day; days later; again with a newer baseline; cut in
 two; cut, and only one part ever published."""
-BANDS = (("B04", "B08"), ("B02", "B03", "B04", "B08"), ("B04", "B8A", "B11"), ("B01", "B04"))
-TARGETS: tuple[Mapping[str, float | bool], ...] = (
-    {"lossless": True},
-    {"max_error": 25},
-    {"quality": 40},
+OVERCAST = 0.65
+"""Share of passes that see nothing but clouds, as over Central Europe."""
+SMALLEST_PX, LARGEST_PX = 2, 6
+"""Sides of fields: as small as real ones come, because a year has some 15,000 frames of them."""
+BANDS = (
+    ("B04", "B08"),
+    ("B02", "B03", "B04", "B08"),
+    ("B8A", "B11"),
+    ("B04", "B08"),
+    ("B04", "B8A", "B11"),
+    ("B05", "B06", "B07"),
+    ("B01", "B04"),
 )
+TARGETS: tuple[Mapping[str, float | bool], ...] = (
+    {"quality": 40},
+    {"lossless": True},
+    {"quality": 30},
+    {"max_error": 25},
+)
+
+_CLOUD = {"SCL": 9, "CLP": 230}
 
 Version = frozenset[str]
 """Ids of the products that a frame is made of."""
@@ -53,16 +71,37 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Overcast:
+    """Clouds from edge to edge."""
+
+    above: Synthetic
+
+    def read(self, band: str, x: Any, y: Any) -> tuple[Any, Any]:
+        """See `servers.sentinelhub_scenes.Imagery`."""
+        values, there = self.above.read(band, x, y)
+        return np.full_like(values, _CLOUD[band]) if band in _CLOUD else values, there
+
+
+@dataclass(frozen=True)
 class Part:
     """A piece of a pass, in all its versions, oldest first."""
 
     versions: tuple[Scene, ...]
 
     def covers(self, place: Place) -> bool:
-        """Whether it images any of a place."""
+        """Whether it is listed for a place: near a cut, both parts are.
+
+        Catalogs go by boxes in degrees, which lie askew on swaths, and the source by footprints
+        that bend: it takes what lies within a kilometer.
+        """
         left, bottom, right, top = self.versions[0].bounds
         west, south, east, north = place.bounds
-        return west < right and east > left and south < top and north > bottom
+        return (
+            west < right + NEAR_M
+            and east > left - NEAR_M
+            and south < top + NEAR_M
+            and north > bottom - NEAR_M
+        )
 
     def listed(self, day: date) -> Scene | None:
         """The version that counts on a day."""
@@ -177,7 +216,7 @@ class World:
         row, column = divmod(spot, COLUMNS)
         x = TILE[0] + strip * STRIP_M + FIRST_COLUMN_M + column * COLUMN_M
         y = TILE[1] + FIRST_ROW_M + row * ROW_M
-        width, height = (10.0 * self._random.randint(8, 24) for _ in range(2))
+        width, height = (10.0 * self._random.randint(SMALLEST_PX, LARGEST_PX) for _ in range(2))
         x, y = (value + self._random.uniform(-20, 20) for value in (x, y))
         return Place(
             f"field-{number:03d}",
@@ -197,6 +236,7 @@ class World:
     def _pass(self, strip: int, day: date, kind: str) -> Pass:
         left = TILE[0] + strip * STRIP_M
         ground = (left, TILE[1], left + STRIP_M, TILE[3])
+        overcast = self._random.random() < OVERCAST
         start = f"10:4{strip}:21"
 
         def product(
@@ -214,7 +254,8 @@ class World:
                 published=str(made),
             )
             seed = 20 * day.toordinal() + 10 * part + (baseline != "0509")
-            return replace(found, imagery=Synthetic(seed, offset=1000))
+            seen = Synthetic(seed, offset=1000)
+            return replace(found, imagery=Overcast(seen) if overcast else seen)
 
         if kind in ("halves", "half"):
             south, north = self._cut(strip, ground)

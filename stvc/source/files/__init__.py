@@ -94,10 +94,22 @@ class FilesSource:
 
     def dates(self, aoi: Aoi | None, start: date | None, end: date | None) -> Times:
         """List the files' dates; see `Source.dates`."""
+        return np.array([row["time"] for row in self.products(aoi, start, end)], "datetime64[s]")
+
+    def products(
+        self, aoi: Aoi | None, start: date | None, end: date | None
+    ) -> list[dict[str, Any]]:
+        """List frames with what they are made of.
+
+        Returns
+        -------
+        list of dict
+            ``time`` (datetime64[s]); ``product_id`` and ``baseline`` where names or metadata tell.
+        """
         files = self._files()
         if aoi is not None:
             check_overlap(aoi, files.ground(), self.name)
-        return np.array(files.times(start, end), "datetime64[s]")
+        return files.frames(start, end)
 
     def fetch(
         self,
@@ -106,14 +118,19 @@ class FilesSource:
         end: date | None,
         bands: Sequence[str] | None,
         exclude: Collection[np.datetime64],
+        *,
+        on_frame_error: str | None = None,
     ) -> xr.Dataset:
-        """Read the files' frames; see `Source.fetch`. Without an area, all of their ground."""
+        """Read the files' frames; see `Source.fetch`. Without an area, all of their ground.
+
+        ``on_frame_error`` is as the class takes it; None = what the class was given.
+        """
         files = self._files()
         attrs: dict[str, Any] = {}
         if aoi is not None:
             check_overlap(aoi, files.ground(), self.name)
             attrs |= {"source": self.name, "aoi": aoi.geojson, "aoi_name": aoi.name}
-        return files.fetch(aoi, start, end, bands, exclude, attrs)
+        return files.fetch(aoi, start, end, bands, exclude, attrs, on_frame_error)
 
     def _files(self) -> RasterFiles | CubeFiles:
         if self._read is None:

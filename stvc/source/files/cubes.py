@@ -22,12 +22,13 @@ from stvc.source._rasters import as_dn
 from stvc.source._scenes import MASKS, Layer, between
 from stvc.source.files.names import tidy_band
 from stvc.types import Series
+from stvc.versions import BASELINE_KEYS, PRODUCT_KEYS
 
 if TYPE_CHECKING:
     import xarray as xr
     from shapely.geometry import Polygon
 
-_CLAIMS = re.compile(r"stvc_|Conventions$|history$")
+_CLAIMS = re.compile(r"stvc_|Conventions$|history$|incomplete$")
 _NO_GRID = GridSpec("", 0, 0, 1, 1, 1)
 
 
@@ -60,10 +61,11 @@ class CubeFiles:
         y, x = ds["y"].values, ds["x"].values
         return outline(GridSpec.from_centers(crs, y if y[0] > y[-1] else y[::-1], x))
 
-    def times(self, start: date | None, end: date | None) -> list[np.datetime64]:
-        """Times of the frames between two days, rising."""
-        every = [time for ds in self._cubes.values() for time in _seconds(ds)]
-        return sorted(time for time in every if between(time, start, end))
+    def frames(self, start: date | None, end: date | None) -> list[dict[str, Any]]:
+        """Frames between two days, by time: ``time``, and ``product_id``, ``baseline`` if known."""
+        every = [frame for ds in self._cubes.values() for frame in _named(ds)]
+        found = [frame for frame in every if between(frame["time"], start, end)]
+        return sorted(found, key=lambda frame: frame["time"])
 
     def fetch(
         self,
@@ -73,10 +75,11 @@ class CubeFiles:
         bands: Sequence[str] | None,
         exclude: Collection[np.datetime64],
         attrs: dict[str, Any],
+        on_frame_error: str | None = None,
     ) -> xr.Dataset:
-        """Read the frames; see `Source.fetch`."""
-        if not self.times(start, end):
-            every = self.times(None, None)
+        """Read the frames; see `FilesSource.fetch`. A cube is read as a whole, or fails so."""
+        if not self.frames(start, end):
+            every = [frame["time"] for frame in self.frames(None, None)]
             raise NoDataError(
                 f"source files has no date from {start or 'its first'} to {end or 'its last'}; it "
                 f"has {len(every)} dates" + (f" from {every[0]} to {every[-1]}" if every else "")
@@ -166,6 +169,19 @@ def crs_of(ds: xr.Dataset) -> str:
 
 def _seconds(ds: xr.Dataset) -> list[np.datetime64]:
     return list(ds["time"].values.astype("datetime64[s]"))
+
+
+def _named(ds: xr.Dataset) -> list[dict[str, Any]]:
+    """Times of a cube's frames, with what its variables along time say of products."""
+    columns = {
+        name: ds[name].values.tolist()
+        for name in (*PRODUCT_KEYS, *BASELINE_KEYS)
+        if name in ds.variables and ds[name].dims == ("time",)
+    }
+    return [
+        {"time": time, **{name: column[row] for name, column in columns.items() if column[row]}}
+        for row, time in enumerate(_seconds(ds))
+    ]
 
 
 def _bands(ds: xr.Dataset) -> list[str]:

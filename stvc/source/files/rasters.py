@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from stvc.aoi import Aoi
 from stvc.errors import NoDataError, SourceError
 from stvc.grid import GridSpec
-from stvc.source._assembly import Plan, Target, assemble
+from stvc.source._assembly import Plan, Target, assemble, check_some
 from stvc.source._lattice import boxes, clipped, offset_between, outline, spell, union_of
 from stvc.source._scenes import MASKS, Layer, Overpass, Scene, between, overpasses
 from stvc.source.files.names import tidy_band
@@ -60,9 +61,9 @@ class RasterFiles:
         grid = union_of(layer.grid for layer in next(iter(self._layers.values())))
         return outline(grid) if grid.crs else None
 
-    def times(self, start: date | None, end: date | None) -> list[np.datetime64]:
-        """Times of the frames between two days, rising."""
-        return [overpass.time for overpass in self._overpasses(start, end)]
+    def frames(self, start: date | None, end: date | None) -> list[dict[str, Any]]:
+        """Frames between two days, by time: ``time``, and ``product_id``, ``baseline`` if known."""
+        return [{"time": found.time, **found.named} for found in self._overpasses(start, end)]
 
     def fetch(
         self,
@@ -72,9 +73,12 @@ class RasterFiles:
         bands: Sequence[str] | None,
         exclude: Collection[np.datetime64],
         attrs: dict[str, Any],
+        on_frame_error: str | None = None,
     ) -> xr.Dataset:
-        """Read the frames; see `Source.fetch`."""
+        """Read the frames; see `FilesSource.fetch`."""
         plan = self._plan(aoi, bands)
+        if on_frame_error is not None:
+            plan = replace(plan, on_frame_error=on_frame_error)
         found = self._overpasses(start, end)
         if not found:
             every = self._overpasses(None, None)
@@ -83,7 +87,11 @@ class RasterFiles:
                 f"has {len(every)} dates from {every[0].time} to {every[-1].time}"
             )
         had = {time.astype("datetime64[s]") for time in exclude}
-        return assemble(plan, [overpass for overpass in found if overpass.time not in had], attrs)
+        fresh = [overpass for overpass in found if overpass.time not in had]
+        frames = assemble(plan, fresh, attrs)
+        if on_frame_error is None:
+            check_some(frames)
+        return frames
 
     def _overpasses(self, start: date | None, end: date | None) -> list[Overpass]:
         if self._products:

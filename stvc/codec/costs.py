@@ -1,0 +1,65 @@
+"""Code lengths of symbols, for encoder decisions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.rangecoder import Ints, Models, address
+from stvc.model.architecture import SCALES
+
+I64 = npt.NDArray[np.int64]
+
+_COSTS = 255
+"""Levels up to which the bits of every scale are kept in a table."""
+
+
+def best_scale(values: I64, models: Models) -> int:
+    """Scale index that codes centered integers with the fewest bits; 0 if there are none."""
+    if not len(values):
+        return 0
+    levels, counts = histogram(values)
+    return int((centered_costs(levels, models) @ counts).argmin())
+
+
+def histogram(values: npt.NDArray[np.signedinteger[Any]]) -> tuple[I64, I64]:
+    """Levels that occur, ascending, and how often."""
+    low, high = int(values.min()), int(values.max())
+    if high - low > 4 * len(values) + _COSTS:
+        levels, counts = np.unique(values, return_counts=True)
+        return levels.astype(np.int64), counts
+    counts = np.bincount((values - low).astype(np.intp))
+    used = np.flatnonzero(counts)
+    return used + low, counts[used]
+
+
+def centered_costs(levels: I64, models: Models) -> npt.NDArray[np.float64]:
+    """(SCALES, n) bits of integers around location 0 under every scale."""
+    if max(int(levels.max()), -int(levels.min())) <= _COSTS:
+        return _cost_table(models)[:, levels + _COSTS]
+    grid = np.broadcast_to(levels, (SCALES, len(levels)))
+    return symbol_bits(grid, 0, np.arange(SCALES)[:, None], models)
+
+
+@lru_cache(maxsize=4)
+def _cost_table(models: Models) -> npt.NDArray[np.float64]:
+    grid = np.broadcast_to(np.arange(-_COSTS, _COSTS + 1), (SCALES, 2 * _COSTS + 1))
+    return symbol_bits(grid, 0, np.arange(SCALES)[:, None], models)
+
+
+def symbol_bits(
+    symbols: Ints, location: Ints | int, scale: Ints, models: Models
+) -> npt.NDArray[np.float64]:
+    """Code length of each symbol in bits (an estimate for escapes), for encoder decisions."""
+    where = np.broadcast_to(np.asarray(location, np.int64), symbols.shape)
+    wide = np.broadcast_to(np.asarray(scale, np.int64), symbols.shape)
+    whole, table, low_bits = address(where, wide)
+    high = (symbols - whole) >> low_bits
+    reach = models.reach[table]
+    inside = np.abs(high) <= reach
+    index = models.tables.starts[table] + np.where(inside, high + reach, 2 * reach + 1)
+    bits = models.bits[index] + low_bits
+    return np.asarray(bits + np.where(inside, 0, 6 + np.log2(np.maximum(np.abs(high) - reach, 1))))

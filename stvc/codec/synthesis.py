@@ -1,0 +1,78 @@
+"""From prediction and symbols to pixels: the decoder's arithmetic, which the encoder repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.prediction import ReferenceCoefficients, predict
+from stvc.codec.quantize import dequantize, step_size, token_steps
+from stvc.codec.restoration import Scene, corrections, restore
+from stvc.codec.spectral import Klt
+from stvc.codec.transform import BLOCK, I32, blocks_of, inverse
+from stvc.codec.unit_plan import UnitPlan
+
+
+def predict_unit(refs: ReferenceCoefficients, plan: UnitPlan) -> I32:
+    """Predict from a plan (shared by encoder and decoder)."""
+    return predict(refs, plan.profiles, plan.offsets * step_size(plan.step_index))
+
+
+def synthesize(
+    predicted: I32,
+    symbols: I32,
+    importance: npt.NDArray[np.uint8],
+    plan: UnitPlan,
+    klt: Klt,
+    concealed: npt.NDArray[np.bool_],
+    unpredicted: bool,
+) -> npt.NDArray[np.uint16]:
+    """Decode a unit's pixels (shared by encoder and decoder, exact).
+
+    Parameters
+    ----------
+    predicted, symbols : array, (C, h, w, 64) int32
+    importance : array, (h, w) uint8
+    plan : UnitPlan
+    klt : Klt
+    concealed : array, (H, W) bool
+        Don't-care pixels, which show the prediction: the place without its clouds. What their
+        blocks hold there is whatever was cheapest to code.
+    unpredicted : bool
+        Whether there was nothing to predict from.
+
+    Returns
+    -------
+    array, (C, H, W) uint16
+    """
+    steps = token_steps(plan.step_index, importance)[None, :, :, None]
+    decoded = inverse(predicted + dequantize(symbols, steps, plan.shrink))
+    if plan.strengths.any():
+        scene = Scene(plan.step_index, klt.spread, importance, unpredicted)
+        wanted = corrections(decoded, inverse(predicted), symbols, scene)
+        decoded = restore(decoded, wanted, plan.strengths, int(step_size(plan.step_index)))
+    return shown_pixels(decoded, predicted, klt, concealed)
+
+
+def shown_pixels(
+    decoded: I32, predicted: I32, klt: Klt, concealed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint16]:
+    """Decoded components (C, H, W) to pixels."""
+    pixels = klt.inverse(decoded)
+    if concealed.any():
+        _show_prediction(pixels, predicted, klt, concealed)
+    return np.clip(pixels, 0, 65535, out=pixels).astype(np.uint16)
+
+
+def _show_prediction(
+    pixels: I32, predicted: I32, klt: Klt, concealed: npt.NDArray[np.bool_]
+) -> None:
+    """Replace concealed pixels (C, H, W) by their prediction; works on whole blocks."""
+    flags = blocks_of(concealed[None])[0]
+    some = flags.any(-1)
+    there = klt.inverse(inverse(predicted[:, some][:, :, None]))
+    # ^ the blocks one below the other: (C, 8 n, 8)
+    y, x = np.nonzero(concealed)
+    rank = np.cumsum(some).reshape(some.shape) - 1
+    row = rank[y // BLOCK, x // BLOCK] * BLOCK + y % BLOCK
+    pixels[:, y, x] = there[:, row, x % BLOCK]
