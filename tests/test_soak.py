@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ sys.path.insert(0, str(TOOLS))
 import soak  # noqa: E402
 from soaking.audit import Audit  # noqa: E402
 from soaking.questions import Questions  # noqa: E402
-from soaking.season import Run, Season  # noqa: E402
+from soaking.season import Run, Season, _wait_for_handlers  # noqa: E402
 from soaking.world import World  # noqa: E402
 
 
@@ -31,6 +32,21 @@ def season(tmp_path_factory: pytest.TempPathFactory) -> Season:
     made = Season(world, folder, every=1, kills=2, rate=0.1, seed=0, in_process=True)
     made.play()
     return made
+
+
+def test_other_servers_of_the_process_are_not_waited_for() -> None:
+    done = threading.Event()
+    handler = threading.Thread(target=done.wait, name="Thread-1 (process_request_thread)")
+    handler.start()
+    try:
+        _wait_for_handlers([*threading.enumerate()])
+        later = threading.Thread(target=done.wait, args=(0.2,), name="process_request_thread")
+        later.start()
+        _wait_for_handlers([t for t in threading.enumerate() if t is not later])
+        assert not later.is_alive()
+    finally:
+        done.set()
+        handler.join()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -144,6 +144,7 @@ class Season:
         """Kills that came too late: the run was over."""
         # What came while a frame failed to arrive several times must still be looked for.
         self.toml = world.write_job(folder, look_back=15 + 3 * every, attempts=2)
+        self._others = tuple(threading.enumerate())
         self._random = random.Random(seed + 1)
         self._weather = Weather(rate, seed + 2)
         self._kills = kills
@@ -204,7 +205,7 @@ class Season:
             self._run_here(run)
         else:
             self._run_process(run, kill=kill)
-        _wait_for_handlers()
+        _wait_for_handlers(self._others)
         run.requests = self._server.requests[before:]
         self.runs.append(run)
         return run
@@ -273,10 +274,13 @@ def _environment(server: SentinelHubServer, folder: Path) -> Iterator[None]:
         os.environ |= before
 
 
-def _wait_for_handlers() -> None:
-    """Wait until the server has written down what a killed client asked for."""
+def _wait_for_handlers(others: Collection[threading.Thread]) -> None:
+    """Wait until the server has written down what a killed client asked for.
+
+    ``others`` were there before the season: whoever else serves in this process.
+    """
     end = time.monotonic() + 60
-    while any("process_request" in thread.name for thread in threading.enumerate()):
+    while any("process_request" in t.name for t in {*threading.enumerate()} - {*others}):
         if time.monotonic() > end:
             raise TimeoutError("the loopback server still answers after a minute")
         time.sleep(0.005)
