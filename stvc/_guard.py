@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.decoder import FrameDecoder
-from stvc.codec.encoder import nodata_of
-from stvc.codec.place import Place, tiles_of
+from stvc.codec.place import Place, nodata_of, tiles_of
 from stvc.codec.references import NEVER
 from stvc.errors import RadiometryError
 from stvc.radiometry import denies_offset, suspect_offset

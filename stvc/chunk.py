@@ -42,10 +42,10 @@ from stvc.chunk_head import (
     varint,
 )
 from stvc.codec.decoder import FrameDecoder, decode_frames
-from stvc.codec.encoder import encode_frames, fit_klts, nodata_of
+from stvc.codec.encoder import encode_frames, fit_klts
 from stvc.codec.frame_stats import pack_link
 from stvc.codec.mask_coder import decode_mask, encode_mask
-from stvc.codec.place import SECONDS_PER_DAY, Place, Settings, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, Settings, nodata_of, tiles_of
 from stvc.codec.spectral import Klt
 from stvc.codec.structure import Planned, chain, plan_frames
 from stvc.errors import CorruptError, CorruptInputError

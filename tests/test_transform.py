@@ -20,7 +20,6 @@ from stvc.codec.transform import (
     inverse,
     pad_to_blocks,
     planes_of,
-    round_shift,
 )
 
 getcontext().prec = 60
@@ -107,12 +106,6 @@ def test_constant_blocks_have_a_dc_only() -> None:
     coefficients = forward(np.full((1, 8, 8), 12345))
     assert coefficients[0, 0, 0, 0] == pytest.approx(8 * 12345, abs=1)
     assert np.abs(coefficients[..., 1:]).max() <= 1
-
-
-@given(st.integers(-(2**40), 2**40), st.integers(1, 20))
-def test_round_shift_rounds_half_up(value: int, bits: int) -> None:
-    got = round_shift(np.array([float(value)]), bits)[0]
-    assert got == (value + (1 << bits >> 1)) >> bits
 
 
 @given(st.integers(1, 20), st.integers(1, 20))

@@ -15,7 +15,7 @@ from stvc.codec.budget import allowance_of
 from stvc.codec.decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, ndvi_bands, pack_link
 from stvc.codec.mask_coder import encode_mask
-from stvc.codec.place import SECONDS_PER_DAY, Place, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, nodata_of, tiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import Klt, fit_klt
@@ -65,11 +65,6 @@ def fit_klts(series: Series, unclear: tuple[Bool, ...]) -> tuple[Klt, ...]:
         t, y, x = np.unravel_index(chosen, hidden.shape)
         klts.append(fit_klt(pixels[t, :, y, x]))
     return tuple(klts)
-
-
-def nodata_of(pixels: U16) -> Bool:
-    """(T, C, H, W) DN to (T, H, W): true where every band is 0."""
-    return np.asarray((pixels == 0).all(1))
 
 
 def unclear_of(series: Series, grids: tuple[GroupGrid, ...]) -> tuple[Bool, ...]:

@@ -21,6 +21,7 @@ TILE = 256
 SECONDS_PER_DAY = 86400
 
 Bool = npt.NDArray[np.bool_]
+U16 = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Tile:
         """Size rounded up to whole blocks."""
         h, w = self.size
         return h + -h % BLOCK, w + -w % BLOCK
+
+
+def nodata_of(pixels: U16) -> Bool:
+    """(T, C, H, W) DN to (T, H, W): true where every band is 0."""
+    return np.asarray((pixels == 0).all(1))
 
 
 def tiles_of(grid: GroupGrid) -> list[Tile]:

@@ -42,8 +42,7 @@ def choose_prediction(
     offsets = np.zeros(c, np.int64)
     total = 0.0
     weights = profiles_of(refs.generation).astype(np.float32) / (1 << WEIGHT_BITS)
-    blank = not bool((refs.recent_age >= 0).any()) and not refs.has_background
-    rows = weights[:1] if blank else weights
+    rows = weights[:1] if refs.unpredicted else weights
     for k in range(c):
         residual = np.repeat(wanted[k][None], len(rows), 0)
         for reference, weight in zip(references, rows.swapaxes(0, 1), strict=True):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from stvc.codec.backgrounds import at_frame
 from stvc.codec.decoder import FrameDecoder
 from stvc.codec.frame_stats import error_stats, ndvi_bands
-from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import Link
 from stvc.codec.transform import pad_to_blocks
@@ -188,7 +188,7 @@ def spread_tiles(
         return None
     seconds = tuple(series.times.astype("datetime64[s]").astype(np.int64).tolist())
     links = tuple(decoder.links[first : first + len(seconds)])
-    nodata = [np.asarray((pixels == 0).all(1)) for pixels in series.pixels]
+    nodata = [nodata_of(pixels) for pixels in series.pixels]
     unclear = [
         place.unclear(classes, tuple(flags[t] for flags in nodata))
         for t, classes in enumerate(series.classes)

@@ -55,11 +55,6 @@ _FORWARD = np.ascontiguousarray(KERNEL.T * 0.5**_SCALE_BITS)
 _INVERSE = KERNEL * 0.5**_SCALE_BITS
 
 
-def round_shift(x: F64, bits: int) -> F64:
-    """Divide integer-valued float64 by ``2**bits``, rounding half up (exact below 2**52)."""
-    return np.asarray(np.floor(x * (0.5**bits) + 0.5))
-
-
 def blocks_of(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Cut (C, H, W) planes, H and W multiples of 8, into (C, H/8, W/8, 64) raster blocks."""
     cut: npt.NDArray[np.generic] = rearrange(

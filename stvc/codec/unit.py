@@ -1,9 +1,9 @@
 """Payload of one coding unit (tile, date, band group): syntax and decoder.
 
 byte 0: coder (bits 0-1: network, plain, raw, predicted), bit 2: a bounding layer follows
-then, if predicted: the payload of `stvc.codec.predicted_unit`; if network or
-plain, range coded: plan (step, shift, profiles, offsets, reconstruction points), symbols,
-bounding layer. An empty payload means 'as predicted': nothing of the unit was visible.
+then, if predicted: the payload of `stvc.codec.predicted_unit`; if network or plain, range coded:
+plan (see `stvc.codec.unit_plan`), symbols, bounding layer. An empty payload means 'as
+predicted': nothing of the unit was visible.
 """
 
 from __future__ import annotations

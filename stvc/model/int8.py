@@ -105,13 +105,7 @@ def usable() -> bool:
 
     generator = torch.Generator().manual_seed(1)
     try:
-        for rows, columns, out in (
-            (16, 544, 128),
-            (48, 128, 256),
-            (331, 256, 128),
-            (8, 1, 128),
-            (8, 15, 128),
-        ):
+        for rows, columns, out in _TRIALS:
             for extreme in (True, False):
                 x = torch.randint(0, 256, (rows, columns), generator=generator)
                 w = torch.randint(-127, 128, (out, columns), generator=generator)

@@ -19,7 +19,6 @@ from stvc.source.files.names import band_in, moment_in, tidy_band
 if TYPE_CHECKING:
     import rasterio
 
-ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
 EXTRA = "files"
 """The optional part of stvc that brings rasterio along."""
 

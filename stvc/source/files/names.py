@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 
@@ -72,8 +71,3 @@ def band_in(stem: str) -> str | None:
         if tidied in MASKS or find_band(word) is not None:
             return tidied
     return None
-
-
-def stem_of(path: Path) -> str:
-    """Return a file's name without its ending, ``.tar.gz`` and the like included."""
-    return path.name.split(".")[0] if path.name.count(".") == 1 else path.stem
