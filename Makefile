@@ -10,10 +10,11 @@ JOBS   ?= 2
 override VENV := $(abspath $(VENV))
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.stvc-installed
+KERNELS := stvc/native/_kernels.abi3.so
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint docs format clean
+.PHONY: help setup demo test native lint docs format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -38,7 +39,14 @@ demo: $(STAMP) ## encode a real Sentinel-2 series, print what is in the archive,
 	$(VENV)/bin/stvc info $(OUT)/field.stvc
 	$(PY) examples/demo.py $(OUT)/field.stvc --aoi examples/field.geojson -o $(OUT)/field.png
 
-test: $(STAMP) ## run the tests
+# The installation made them already; sources that changed since bring the target back.
+$(KERNELS): hatch_build.py $(wildcard stvc/native/*.[ch]) | $(STAMP)
+	@$(PY) hatch_build.py || true
+
+native: $(STAMP) ## compile the native kernels, which are optional, beside their sources
+	$(PY) hatch_build.py
+
+test: $(STAMP) $(KERNELS) ## run the tests
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
@@ -52,4 +60,4 @@ format: $(STAMP) ## let ruff mend what it can
 	$(PY) -m ruff check --fix .
 
 clean: ## remove the virtual environment, the demo's results and the caches
-	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OUT) $(KERNELS) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from stvc.api import EncodeReport, append, encode, open
-    from stvc.archive_view import Archive, VerifyReport
+    from stvc.archive_verify import VerifyReport
+    from stvc.archive_view import Archive
 
 _HOME = {
     "encode": "stvc.api",
@@ -21,7 +22,7 @@ _HOME = {
     "open": "stvc.api",
     "EncodeReport": "stvc.api",
     "Archive": "stvc.archive_view",
-    "VerifyReport": "stvc.archive_view",
+    "VerifyReport": "stvc.archive_verify",
 }
 
 __all__ = ["Archive", "EncodeReport", "VerifyReport", "__version__", "append", "encode", "open"]

@@ -130,6 +130,8 @@ def _whole(values: npt.NDArray[Any], name: str, top: int, cure: str) -> npt.NDAr
             broken = values[values != np.rint(values)]
         if broken.size:
             raise CorruptInputError(f"variable {name} holds {broken[0]}, want integers; {cure}")
+    if values.dtype.kind == "u" and np.iinfo(values.dtype).max <= top:
+        return values
     outside = values[(values < 0) | (values > top)] if values.size else values
     if outside.size:
         raise CorruptInputError(f"variable {name} holds {outside[0]}, want 0 to {top}; {cure}")
@@ -155,12 +157,8 @@ def read_classes(ds: xr.Dataset, name: str, suffix: str, order: Order) -> U8:
         return values.astype(np.uint8) if name == "mask" else _whole(values, name, 255, "cast it")
     if name == "mask":
         return _whole(values, name, 1, "mask is boolean: ds['mask'] != 0").astype(np.uint8)
-    return _whole(values, name, 255, "SCL holds scene classes as uint8").astype(np.uint8)
-
-
-def stack_bands(bands: list[U16]) -> U16:
-    """Stack bands as (T, C, H, W); a single band stays a view."""
-    return bands[0][:, None] if len(bands) == 1 else np.stack(bands, axis=1)
+    cure = "SCL holds scene classes as uint8"
+    return _whole(values, name, 255, cure).astype(np.uint8, copy=False)
 
 
 def check_same_ground(mask: MaskGrid, grids: list[GroupGrid]) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.decoder import FrameDecoder
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.place import Place, nodata_of, tiles_of
 from stvc.codec.references import NEVER
 from stvc.errors import RadiometryError
 from stvc.radiometry import denies_offset, suspect_offset
-from stvc.types import Series
+from stvc.types import GroupGrid, Series
 
 U16 = npt.NDArray[np.uint16]
 Bool = npt.NDArray[np.bool_]
 
+_ENOUGH = 1 << 20
+# ^ pixels; the medians of a whole satellite tile would take gigabytes
 
-def check_radiometry(series: Series, place: Place, decoder: FrameDecoder, where: object) -> None:
+
+def check_radiometry(
+    series: Series, place: Place, decoder: FrameDecoder, latest: int, *, where: object
+) -> None:
     """Refuse frames that lie one offset beside the last clear state of their place.
 
     Parameters
@@ -30,6 +36,8 @@ def check_radiometry(series: Series, place: Place, decoder: FrameDecoder, where:
     decoder : FrameDecoder
         Holds what the archive knows of the place: the latest clear value of each pixel, or its
         background. Where it knows nothing, nothing is refused.
+    latest : int
+        The archive's latest frame, which the decoder has just walked.
     where : object
         What messages call the archive.
 
@@ -38,37 +46,61 @@ def check_radiometry(series: Series, place: Place, decoder: FrameDecoder, where:
     RadiometryError
         With the first such frame.
     """
-    known = [_known(place, decoder, group) for group in range(len(place.grids))]
+    steps = [_step(grid) for grid in place.grids]
+    known = [_known(place, decoder, latest, group, step) for group, step in enumerate(steps)]
     for frame, time in enumerate(series.times):
         nodata = tuple(nodata_of(pixels[frame : frame + 1])[0] for pixels in series.pixels)
-        unclear = place.unclear(series.classes[frame], nodata)
+        clear = [
+            ~hidden[::step, ::step]
+            for hidden, step in zip(
+                place.unclear(series.classes[frame], nodata), steps, strict=True
+            )
+        ]
+        new = [
+            stack[frame][:, ::step, ::step]
+            for stack, step in zip(series.pixels, steps, strict=True)
+        ]
         compared = [
-            (stack[frame], pixels, seen & ~hidden)
-            for (pixels, seen), stack, hidden in zip(known, series.pixels, unclear, strict=True)
+            (now, pixels, seen & shown)
+            for (pixels, seen), now, shown in zip(known, new, clear, strict=True)
         ]
         offsets = {suspect_offset(*of_group) for of_group in compared} - {0}
         # Haze lifts the visible bands alone; an offset lifts those of every native grid.
         if len(offsets) == 1 and not any(denies_offset(*c, *offsets) for c in compared):
             raise RadiometryError(_accusation(series, frame, str(time), offsets.pop(), where))
-        for (pixels, seen), stack, hidden in zip(known, series.pixels, unclear, strict=True):
-            clear = ~hidden
-            np.copyto(pixels, stack[frame], where=clear)
-            seen |= clear
+        for (pixels, seen), now, shown in zip(known, new, clear, strict=True):
+            np.copyto(pixels, now, where=shown)
+            seen |= shown
 
 
-def _known(place: Place, decoder: FrameDecoder, group: int) -> tuple[U16, Bool]:
-    """Last clear DN (C, H, W) of a group, and where there are any (H, W)."""
+def _step(grid: GroupGrid) -> int:
+    """Every which pixel of a row and column is looked at: a million of them tell enough."""
+    return math.isqrt(max(len(grid.y) * len(grid.x) - 1, 0) // _ENOUGH) + 1
+
+
+def _known(
+    place: Place, decoder: FrameDecoder, latest: int, group: int, step: int
+) -> tuple[U16, Bool]:
+    """Last clear DN (C, H, W) of every ``step``-th pixel, and where there are any (H, W)."""
     bands, height, width = place.grids[group].shape
-    pixels = np.zeros((bands, height, width), np.uint16)
-    seen = np.zeros((height, width), np.bool_)
+    pixels = np.zeros((bands, -(-height // step), -(-width // step)), np.uint16)
+    seen = np.zeros(pixels.shape[1:], np.bool_)
     for tile in tiles_of(place.grids[group]):
-        state = decoder.state(group, tile)
+        state = decoder.state(latest, group, tile)
         h, w = tile.size
-        pixels[:, tile.rows, tile.columns] = np.clip(state.recent[:, :h, :w], 0, 65535)
+        rows, columns = (
+            slice(-part.start % step, size, step)
+            for part, size in ((tile.rows, h), (tile.columns, w))
+        )
+        into = tuple(
+            slice(-(-part.start // step), -(-part.stop // step))
+            for part in (tile.rows, tile.columns)
+        )
+        pixels[:, *into] = np.clip(state.recent[:, rows, columns], 0, 65535)
         if state.background is not None:
-            seen[tile.rows, tile.columns] = True
+            seen[into] = True
         else:
-            seen[tile.rows, tile.columns] = state.recent_day[:h, :w] > NEVER
+            seen[into] = state.recent_day[rows, columns] > NEVER
     return pixels, seen
 
 

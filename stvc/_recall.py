@@ -15,11 +15,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from stvc.archive import ArchiveReader, Kind
+from stvc.codec.packed_state import PackedState
 from stvc.codec.references import ReferenceState
 from stvc.codec.structure import Link, closure
 from stvc.types import U8
 
-Walked = tuple[dict[tuple[int, int], ReferenceState], U8]
+Walked = tuple[dict[tuple[int, int], ReferenceState | PackedState], U8]
 """What a frame leaves behind, not to be changed: references by group and tile, mask classes."""
 
 MAX_BYTES = 16 * 2**20
@@ -80,9 +81,10 @@ def keep(key: str, walked: Walked) -> None:
 
 def _size(walked: Walked) -> int:
     states, classes = walked
-    return classes.nbytes + sum(
-        state.nbytes
-        + (0 if state.background is None else state.background.nbytes)
-        + sum(taught.gram.nbytes + taught.scale_gram.nbytes for taught in state.memory)
-        for state in states.values()
-    )
+    total = int(classes.nbytes)
+    for state in states.values():
+        total += state.nbytes
+        if isinstance(state, ReferenceState) and state.background is not None:
+            total += state.background.nbytes
+        total += sum(taught.gram.nbytes + taught.scale_gram.nbytes for taught in state.memory)
+    return total

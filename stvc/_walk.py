@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from stvc._recall import Walked, keep, key_of, recall
 from stvc.archive import ArchiveReader
-from stvc.codec.decoder import FrameDecoder, decode_frames
+from stvc.codec.decoder import decode_frames
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.place import tiles_of
 from stvc.codec.structure import Link, walk_to
 from stvc.header import OpenPlace
@@ -19,7 +20,8 @@ class Guard(NamedTuple):
 
     frame: int
     """After which frame of the archive."""
-    look: Callable[[FrameDecoder], None]
+    look: Callable[[FrameDecoder, int], None]
+    """Gets the decoder and the frame."""
 
 
 class Walk(NamedTuple):
@@ -46,11 +48,12 @@ def walk_there(
     place = opened.place
     wanted = sorted({*frames, *(() if guard is None else (guard.frame,))})
     walk = [*walk_to(wanted, links), *range(len(reader.frames), len(links))]
-    decoder = FrameDecoder(place, opened.backgrounds, links, walk)
+    held = () if guard is None else (guard.frame,)
+    decoder = FrameDecoder(place, opened.backgrounds, links, walk, held)
 
     def look(frame: int) -> None:
         if guard is not None and frame == guard.frame:
-            guard.look(decoder)
+            guard.look(decoder, frame)
 
     known = [recall(key_of(reader, frame, links)) for frame in wanted]
     if all(known):
@@ -82,4 +85,4 @@ def _resume(decoder: FrameDecoder, frame: int, time: int, walked: Walked) -> Non
     """Let a decoder turn to a frame as if it had just walked it."""
     decoder.start_frame(frame, time)
     decoder._states[frame], classes = walked
-    decoder.end_frame(classes)
+    decoder.end_frame(frame, classes)

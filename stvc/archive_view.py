@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,50 +12,25 @@ import numpy as np
 
 from stvc import threads
 from stvc.archive import ArchiveReader
+from stvc.archive_choice import Choice, choose, series_of
 from stvc.archive_info import describe
-from stvc.codec.decoder import DecodedFrame, decode_frames
+from stvc.archive_verify import VerifyReport, verify
+from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_stats import links_of
 from stvc.codec.unit_reading import Damage
+from stvc.codec.wave_decoder import DecodedFrame
 from stvc.errors import (
-    BackgroundError,
-    CorruptError,
     CorruptInputError,
     QualityError,
-    StvcError,
 )
 from stvc.header import OpenPlace, open_place, samples_of
 from stvc.remote import fetcher, is_url, open_reader
-from stvc.selection import is_selected
-from stvc.types import MaskGrid, Series
-from stvc.versions import SUPERSEDED_COLUMN, superseded
+from stvc.types import Series
+from stvc.versions import superseded
 from stvc.walker import Progress, WatchedDecoder, check_fits
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `Archive.verify` found."""
-
-    ok: bool
-    units_checked: int
-    frames_checked: int
-    errors: tuple[str, ...]
-    sha256: str
-    """Of all decoded arrays in time order."""
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Dates and bands to decode."""
-
-    frames: list[int]
-    """File indices, in the order of time."""
-    groups: list[int]
-    """Band groups."""
-    bands: list[list[int]]
-    """Per group: channels."""
 
 
 class Archive:
@@ -254,100 +228,24 @@ class Archive:
         chosen = replace(self._choose(time, None, "latest"), groups=[], bands=[])
         return self._series(chosen, None, "latest")
 
-    def _choose(self, time: Any, bands: Sequence[str] | None, versions: str) -> _Choice:
-        """Check a selection of dates and bands."""
-        order = self.frame_order(versions)
-        opened = self._open_place(with_background=False)
-        grids = opened.place.grids
-        known = [b for g in grids for b in g.bands]
-        if bands is not None:
-            unknown = [b for b in bands if b not in known]
-            if unknown or not bands:
-                raise CorruptInputError(
-                    f"no band {', '.join(unknown) or '(none)'} in {self.path}; "
-                    f"it holds {', '.join(known)}"
-                )
-        wanted = set(known if bands is None else bands)
-        groups = [g for g, grid in enumerate(grids) if wanted & set(grid.bands)]
-        chosen = [k for k in order if is_selected(self._reader.frames[k].time, time)]
-        if not chosen:
-            span = (
-                ", ".join(str(t)[:10] for t in self.times[[0, -1]])
-                if len(self.times)
-                else "nothing"
-            )
-            raise CorruptInputError(f"no date of {self.path} matches {time!r}; it holds {span}")
-        kept = [[i for i, b in enumerate(grids[g].bands) if b in wanted] for g in groups]
-        return _Choice(chosen, groups, kept)
-
-    def _series(
-        self, chosen: _Choice, decoded: dict[int, DecodedFrame] | None, versions: str
-    ) -> Series:
-        opened = self._open_place(with_background=False)
-        grids = opened.place.grids
-        known = {b for g in grids for b in g.bands}
-        decoded = decoded or {}
-        parts = list(zip(chosen.groups, chosen.bands, strict=True))
-        wanted = {grids[g].bands[i] for g, keep in parts for i in keep}
-        records = [self._reader.frames[k] for k in chosen.frames]
-        provenance = [dict(record.provenance) for record in records]
-        if versions == "all":
-            gone = superseded(self._reader.frames)
-            for k, values in zip(chosen.frames, provenance, strict=True):
-                values[SUPERSEDED_COLUMN] = k in gone
-        return Series(
-            times=np.array([r.time for r in records], "datetime64[s]"),
-            grids=tuple(
-                replace(grids[g], bands=tuple(grids[g].bands[i] for i in keep)) for g, keep in parts
-            ),
-            pixels=tuple(
-                np.stack([decoded[k].pixels[g][keep] for k in chosen.frames]) for g, keep in parts
-            ),
-            mask=opened.place.mask if decoded else MaskGrid("none", "", np.zeros(0), np.zeros(0)),
-            classes=np.stack([decoded[k].classes for k in chosen.frames])
-            if decoded
-            else np.zeros((len(records), 0, 0), np.uint8),
-            crs_wkt=opened.crs,
-            attrs=opened.attrs,
-            provenance=tuple(provenance) if any(provenance) else (),
-            band_attrs={
-                b: a for b, a in opened.band_attrs.items() if b in wanted or b not in known
-            },
-        )
-
     def verify(self) -> VerifyReport:
         """Check every checksum, then decode everything."""
-        errors: list[str] = []
-        for key in self._reader.units:
-            try:
-                self._reader.read(key)
-            except CorruptError as error:
-                errors.append(str(error))
-        parts: dict[int, bytes] = {}
-        try:
-            opened = self._open_place()
-            groups = list(range(len(opened.place.grids)))
-            every = list(range(len(self._reader.frames)))
-            with threads.fitting(opened.place.grids):
-                for frame in self._walk(every, groups, errors.append):
-                    inner = hashlib.sha256(frame.classes.tobytes())
-                    for image in frame.pixels:
-                        inner.update(image.astype("<u2").tobytes())
-                    parts[frame.index] = inner.digest()
-        except BackgroundError:
-            raise  # the archive is as it was written: what it needs is not here
-        except StvcError as error:
-            errors.append(str(error))
-        order = np.argsort([f.time for f in self._reader.frames], kind="stable")
-        digest = hashlib.sha256(b"".join(parts.get(int(k), b"") for k in order))
-        unique = tuple(dict.fromkeys(errors))
-        return VerifyReport(
-            not unique, len(self._reader.units), len(parts), unique, digest.hexdigest()
-        )
+        return verify(self._reader, self._open_place, self._walk)
 
     def info(self) -> dict[str, Any]:
         """Sizes, dates, settings and achieved errors, without decoding anything."""
         return describe(self._reader, self._open_place(with_background=False), self.path)
+
+    def _choose(self, time: Any, bands: Sequence[str] | None, versions: str) -> Choice:
+        order = self.frame_order(versions)
+        grids = self._open_place(with_background=False).place.grids
+        return choose(self._reader, grids, order, time, bands, self.path)
+
+    def _series(
+        self, chosen: Choice, decoded: Mapping[int, DecodedFrame] | None, versions: str
+    ) -> Series:
+        opened = self._open_place(with_background=False)
+        return series_of(self._reader, opened, chosen, decoded, mark_superseded=versions == "all")
 
     def _open_place(self, *, with_background: bool = True) -> OpenPlace:
         if not with_background:

@@ -20,8 +20,9 @@ from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
 from stvc.background.building import find_or_build, wants_background
 from stvc.background.composite import decode_background
 from stvc.background.renewal import renewal
-from stvc.codec.decoder import FrameDecoder
-from stvc.codec.encoder import encode_frames, find_step, fit_klts, unclear_of
+from stvc.codec.aim import find_step
+from stvc.codec.encoder import encode_frames, fit_klts, unclear_of
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Settings
 from stvc.codec.structure import Link, Planned, chain, plan_frames
@@ -81,13 +82,23 @@ def _encode_series(
         place = replace(place, klts=background.klts)
         backgrounds = background.pixels
     plan = plan_series((), (), series, unclear, place)
+    chosen = None
+    del unclear  # each frame's is made anew: that of a whole tile is memory that coding needs
     if settings.psnr is not None:
-        index = find_step(series, plan, place, backgrounds, settings.psnr, progress)
+        index, chosen = find_step(series, plan, place, backgrounds, settings.psnr, progress)
         place = replace(place, settings=replace(settings, step_index=index))
     links = [planned.link for planned in plan]
     decoder = FrameDecoder(place, backgrounds, links, range(len(links)))
     ordered = in_order(series, plan)
-    encoded = encode_frames(ordered, place, decoder, model, progress=progress, spread=spread)
+    encoded = encode_frames(
+        ordered,
+        place,
+        decoder,
+        model,
+        progress=progress,
+        spread=spread,
+        plans=chosen,
+    )
     units = list(encoded.units)
     header = header_of(series, place, model.model_id, blob, external=external)
     if blob is not None and not external:

@@ -41,8 +41,9 @@ from stvc.chunk_head import (
     read_head,
     varint,
 )
-from stvc.codec.decoder import FrameDecoder, decode_frames
+from stvc.codec.decoder import decode_frames
 from stvc.codec.encoder import encode_frames, fit_klts
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import pack_link
 from stvc.codec.mask_coder import decode_mask, encode_mask
 from stvc.codec.place import SECONDS_PER_DAY, Place, Settings, nodata_of, tiles_of

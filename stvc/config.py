@@ -1,7 +1,7 @@
 """The user's settings: ``STVC_...`` environment variables, and a ``config.toml``.
 
-``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``, ``STVC_DEVICE``, ``STVC_THREADS``, and
-``STVC_CONFIG``: another file.
+``STVC_CACHE_DIR``, ``STVC_MODEL_DIR``, ``STVC_ARITHMETIC``, ``STVC_DEVICE``, ``STVC_NATIVE``,
+``STVC_THREADS``, and ``STVC_CONFIG``: another file.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ def arithmetic() -> str:
     does them right and faster. All give the same bits; the choice is there to prove it.
     """
     return os.environ.get("STVC_ARITHMETIC") or "fastest"
+
+
+def native() -> bool:
+    """Whether native kernels are used where they were built: ``STVC_NATIVE``, 1 (default) or 0.
+
+    The bits are the same either way.
+    """
+    return os.environ.get("STVC_NATIVE") != "0"
 
 
 def device() -> str:

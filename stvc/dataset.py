@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stvc._band_stack import stack_bands
 from stvc._columns import DTYPE_KEY, Column, column_from_json, column_to_json, jsonable
 from stvc._dataset_rules import (
     Order,
@@ -20,7 +21,6 @@ from stvc._dataset_rules import (
     read_classes,
     read_dn,
     read_times,
-    stack_bands,
 )
 from stvc.errors import CorruptError, CorruptInputError
 from stvc.grid import crs_wkt_of, is_index, spatial_ref_attrs
@@ -94,7 +94,8 @@ def series_from_dataset(ds: xr.Dataset) -> Series:
         names = tuple(name for name in bands if suffix_of[name] == suffix)
         y, x = read_centers(ds, "y" + suffix), read_centers(ds, "x" + suffix)
         grids.append(GroupGrid(suffix=suffix, bands=names, y=y, x=x))
-        pixels.append(stack_bands([read_dn(ds, name, suffix, order) for name in names]))
+        bands_of_grid = (read_dn(ds, name, suffix, order) for name in names)
+        pixels.append(stack_bands(bands_of_grid, len(names)))
     mask = MaskGrid("none", "", np.zeros(0), np.zeros(0))
     classes = np.zeros((len(times), 0, 0), dtype=np.uint8)
     if masks:

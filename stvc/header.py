@@ -28,7 +28,8 @@ from stvc._header_rules import (
     read_settings,
 )
 from stvc.archive import ArchiveReader, Kind, UnitKey
-from stvc.background.composite import Background, decode_background
+from stvc.background.composite import Background
+from stvc.background.remembered import decoded_background
 from stvc.codec.backgrounds import Backgrounds, Versions
 from stvc.codec.place import Place, axis_to_header
 from stvc.errors import BackgroundError, CorruptError, TooLargeError, VersionError
@@ -226,7 +227,7 @@ def _background(
     blob = background_blob(reader, version, content_hash, external=external, cache_dir=cache_dir)
     try:
         with threads.fitting(grids):
-            return decode_background(blob, grids, model)
+            return decoded_background(blob, grids, model)
     except CorruptError as error:
         raise CorruptError(f"{reader.name}: {error}") from None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stvc._ndvi import NdviError
 from stvc.errors import CorruptInputError, QualityError
 from stvc.types import F64, U16
 
@@ -132,14 +133,10 @@ def ndvi_mae(
     float or None
         None if no pixel has an original NDVI; a pixel that decodes to nir + red = 0 has NDVI 0.
     """
-    error_sum, count = 0.0, 0
+    total = NdviError()
     for before, after, seen in _frames(original, decoded, clear):
-        a, b = before[:, seen].astype(np.float64), after[:, seen].astype(np.float64)
-        valid = a[nir] + a[red] > 0
-        error = np.abs(_ndvi(a, red, nir) - _ndvi(b, red, nir))[valid]
-        error_sum += float(error.sum())
-        count += error.size
-    return error_sum / count if count else None
+        total.add(before, after, red, nir, seen)
+    return total.mean
 
 
 def bits_per_sample(n_bytes: int, n_samples: int) -> float:
@@ -263,12 +260,6 @@ def _frames(original: U16, decoded: U16, clear: Clear | None) -> Iterator[tuple[
     everywhere = np.ones(original.shape[-2:], bool)
     for at in np.ndindex(original.shape[:-3]):
         yield original[at], decoded[at], everywhere if clear is None else clear[at].astype(bool)
-
-
-def _ndvi(bands: F64, red: int, nir: int) -> F64:
-    total = bands[nir] + bands[red]
-    ratio: F64 = (bands[nir] - bands[red]) / np.where(total > 0, total, 1.0)
-    return ratio
 
 
 def _pchip(x: F64, y: F64) -> F64:

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stvc.errors import CorruptInputError
 
 _CALENDAR_UNITS = ("Y", "M", "W", "D", "h", "m")
 
 
-def is_selected(seconds: int, time: Any) -> bool:
-    """Tell whether an acquisition is selected.
+def selected(seconds: Sequence[int], time: Any) -> npt.NDArray[np.bool_]:
+    """Tell which acquisitions are selected.
 
     Parameters
     ----------
-    seconds : int
-        Since 1970 UTC.
+    seconds : sequence of int
+        N acquisitions, since 1970 UTC.
     time : date-like, slice of date-likes, sequence of date-likes, or None
         A day, month or year means all of it; None selects everything.
+
+    Returns
+    -------
+    array, (N,) bool
 
     Raises
     ------
     CorruptInputError
         If something is not a date.
     """
+    return _within(np.array(seconds, np.int64).astype("datetime64[s]"), time)
+
+
+def _within(moments: npt.NDArray[np.datetime64], time: Any) -> npt.NDArray[np.bool_]:
     if time is None:
-        return True
-    moment = np.datetime64(int(seconds), "s")
+        return np.ones(len(moments), bool)
     if isinstance(time, slice):
-        if time.start is not None and moment < _span(time.start)[0]:
-            return False
-        return time.stop is None or bool(moment <= _span(time.stop)[1])
+        found = np.ones(len(moments), bool)
+        if time.start is not None:
+            found &= moments >= _span(time.start)[0]
+        if time.stop is not None:
+            found &= moments <= _span(time.stop)[1]
+        return found
     if isinstance(time, (list, tuple, set, np.ndarray)):
-        return any(is_selected(seconds, t) for t in time)
+        found = np.zeros(len(moments), bool)
+        for one in time:
+            found |= _within(moments, one)
+        return found
     first, last = _span(time)
-    return bool(first <= moment <= last)
+    return (first <= moments) & (moments <= last)
 
 
 def _span(when: Any) -> tuple[np.datetime64, np.datetime64]:

@@ -82,12 +82,11 @@ def spread_over(tasks: int) -> Iterator[Callable[..., Iterator[Any]]]:
         yield map
         return
     import torch
-    from threadpoolctl import threadpool_limits
 
     from stvc.model.arithmetic import exact_products
 
     before = torch.get_num_threads()
-    with exact_products(), threadpool_limits(limits=1):
+    with exact_products(), _pools().limit(limits=1):
         # ^ what the tasks shield themselves from is process-wide in part: it must not change
         #   under the feet of others when one of them is done
         torch.set_num_threads(1)

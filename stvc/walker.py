@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stvc.codec.backgrounds import Backgrounds
-from stvc.codec.decoder import FrameDecoder
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.place import Place
 from stvc.codec.structure import Link, walk_to
 from stvc.errors import TooLargeError
@@ -52,9 +52,9 @@ class WatchedDecoder(FrameDecoder):
         self._total = len(walk)
         progress(0, self._total, "decoding")
 
-    def end_frame(self, classes: U8) -> None:
+    def end_frame(self, frame: int, classes: U8) -> None:
         """Keep the classes for the next mask, and count the frame."""
-        super().end_frame(classes)
+        super().end_frame(frame, classes)
         self._done += 1
         self._progress(self._done, self._total, "decoding")
 

@@ -126,7 +126,7 @@ class StvcCodec(ArrayBytesCodec):
 
     def _step(self) -> tuple[int, int | None]:
         """Return the step index and the bound."""
-        from stvc.api import quality_settings
+        from stvc.quality import quality_settings
 
         asked = quality_settings(
             self.quality, None, self.max_error, self.lossless, "keep", "recent"
@@ -172,8 +172,8 @@ class StvcCodec(ArrayBytesCodec):
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Settle what was left open, so that the metadata says all of it."""
-        from stvc.api import DEFAULT_QUALITY
         from stvc.model.weights import default_model_id
+        from stvc.quality import DEFAULT_QUALITY
 
         _check_dtype(array_spec.dtype.to_native_dtype())
         evolved = replace(

@@ -147,8 +147,6 @@ class FakeArchive:
 class FakeApi:
     """`stvc.api` with the same signatures; `calls` says what was asked."""
 
-    DEFAULT_QUALITY = 40.0
-
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
 

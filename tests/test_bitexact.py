@@ -39,8 +39,8 @@ if job == "encode":
     stvc.encode(long, f"{folder}/background.stvc", quality=45, reference="both")
     stvc.encode(ds, f"{folder}/bounded.stvc", max_error=12)
     stvc.encode(ds, f"{folder}/fast.stvc", quality=60, effort="fast")
-    unit_encoder.batch_bits = lambda *_: 0.0
-    # ^ equal costs: the network codes every unit, whatever it is worth on synthetic ground
+    unit_encoder.cheaper_coder = lambda *_: NETWORK
+    # ^ the network codes every unit, whatever it is worth on synthetic ground
     stvc.encode(ds, f"{folder}/network.stvc", quality=60)
     with ArchiveReader.open(f"{folder}/network.stvc") as reader:
         for key in reader.units:
@@ -94,6 +94,7 @@ def hashes(folder: Path) -> dict[str, str]:
         (1, {"DNNL_MAX_CPU_ISA": "AVX2"}),
         (2, {"STVC_ARITHMETIC": "int32"}),
         (1, {"STVC_ARITHMETIC": "float32"}),
+        (1, {"STVC_NATIVE": "0"}),
     ],
     ids=[
         "two threads",
@@ -103,6 +104,7 @@ def hashes(folder: Path) -> dict[str, str]:
         "oneDNN avx2",
         "int32",
         "float32",
+        "numpy for native kernels",
     ],
 )
 def test_decodes_to_the_same_pixels(
@@ -119,6 +121,10 @@ def test_int32_arithmetic_encodes_to_the_same_bytes(hashes: dict[str, str], tmp_
     assert run(tmp_path, "encode", 1, STVC_ARITHMETIC="int32") == hashes
 
 
+def test_numpy_encodes_to_the_same_bytes(hashes: dict[str, str], tmp_path: Path) -> None:
+    assert run(tmp_path, "encode", 1, STVC_NATIVE="0") == hashes
+
+
 def test_different_pixels_have_different_hashes(hashes: dict[str, str]) -> None:
     assert len(set(hashes.values())) == len(hashes)
 
@@ -129,10 +135,11 @@ def test_what_a_program_has_set_in_torch_does_not_matter(tmp_path: Path) -> None
 
     import stvc
     from stvc.codec import unit_encoder
+    from stvc.codec.unit import NETWORK
 
     ds = scenes.dataset(2, (24, 32), groups={"": ("B02", "B08")}, mask="mask", seed=23)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unit_encoder, "batch_bits", lambda *_: 0.0)
+        patch.setattr(unit_encoder, "cheaper_coder", lambda *_: NETWORK)
         stvc.encode(ds, tmp_path / "plain.stvc", quality=55)
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("medium")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import scenes
 
-from stvc.api import quality_settings
 from stvc.chunk import ChunkSettings, decode_chunk, encode_chunk, read_head
 from stvc.chunk_head import MAGIC, varint
 from stvc.errors import (
@@ -24,6 +23,7 @@ from stvc.errors import (
     VersionError,
 )
 from stvc.model.weights import default_model_id
+from stvc.quality import quality_settings
 
 FINE = ChunkSettings(150)
 LOSSLESS = ChunkSettings(150, 0)

@@ -205,6 +205,15 @@ def test_every_exit_code_is_documented() -> None:
     assert told == {(str(int(code)), code.name) for code in ExitCode}
 
 
+def test_every_environment_variable_is_documented() -> None:
+    text = (DOCS / "reference" / "cli.md").read_text()
+    used: set[str] = set()
+    for path in (ROOT / "stvc").rglob("*.py"):
+        used |= set(re.findall(r"STVC_[A-Z]+(?:_[A-Z]+)*", path.read_text()))
+    assert "STVC_CACHE_DIR" in used
+    assert not [name for name in sorted(used) if f"| `{name}` |" not in text]
+
+
 def test_every_event_and_key_is_documented() -> None:
     from stvc.monitor.events import SCHEMA
     from stvc.monitor.results import FieldResult

@@ -102,9 +102,9 @@ def test_units_decode_alike_side_by_side(
 def test_damage_is_told_in_order_side_by_side(
     tiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stvc.codec import decoder
+    from stvc.codec import wave_decoder
 
-    real = decoder.decode_unit
+    real = wave_decoder.open_unit
     broken = {1, 3}
 
     def fails(payload: bytes, context: object, state: ReferenceState, model: object) -> object:
@@ -112,7 +112,7 @@ def test_damage_is_told_in_order_side_by_side(
             raise CorruptError(f"no symbols for a tile of {state.shape}")
         return real(payload, context, state, model)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decoder, "decode_unit", fails)
+    monkeypatch.setattr(wave_decoder, "open_unit", fails)
     told = []
     for count in ("1", "4"):
         monkeypatch.setenv("STVC_THREADS", count)

@@ -11,6 +11,7 @@ from training import fast_qat
 
 from stvc.codec.fast_coder import FastBatch, decode_fast, fast_batches
 from stvc.codec.rangecoder import Models, Reader, Writer
+from stvc.codec.readers import Readers
 from stvc.codec.tables import Tables
 from stvc.errors import CorruptError
 from stvc.model.arithmetic import Arithmetic
@@ -87,8 +88,24 @@ def test_decodes_what_was_written(skipped: int) -> None:
     for symbols, location, scale in fast_batches(case.net("float32"), case.features, case.symbols):
         writer.symbols(symbols, location, scale, models)
     reader = Reader(writer.getvalue())
-    found = decode_fast(reader, case.net("int32"), case.features, 35, models)
+    readers = Readers([reader], models)
+    (found,) = decode_fast(readers, case.net("int32"), [case.features], 35)
     np.testing.assert_array_equal(found, case.symbols)
+
+
+def test_units_with_other_tokens_decode_together() -> None:
+    cases, models, net = [case_of(3, skipped=n) for n in (0, 9, 20)], case_of(3).models(), None
+    readers = []
+    for case in cases:
+        net = net or case.net("float32")
+        writer = Writer()
+        for symbols, location, scale in fast_batches(net, case.features, case.symbols):
+            writer.symbols(symbols, location, scale, models)
+        readers.append(Reader(writer.getvalue()))
+    assert net is not None
+    found = decode_fast(Readers(readers, models), net, [case.features for case in cases], 35)
+    for case, symbols in zip(cases, found, strict=True):
+        np.testing.assert_array_equal(symbols, case.symbols)
 
 
 def test_nothing_is_known_before_it_is_coded() -> None:
@@ -161,11 +178,9 @@ def test_levels_are_eight_an_octave() -> None:
 def test_noise_for_bytes_is_damage_or_symbols(seed: int) -> None:
     case = case_of(6)
     noise = np.random.default_rng(seed).bytes(400)
-    try:
-        found = decode_fast(Reader(noise), case.net(), case.features, 35, case.models())
-    except CorruptError:
-        return
-    assert np.abs(found).max() < 1 << 24
+    readers = Readers([Reader(noise)], case.models())
+    (found,) = decode_fast(readers, case.net(), [case.features], 35)
+    assert isinstance(found, CorruptError) or np.abs(found).max() < 1 << 24
 
 
 def test_weights_beyond_exact_sums_are_refused() -> None:

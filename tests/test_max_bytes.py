@@ -81,6 +81,7 @@ def test_the_network_runs_twice_at_most(tmp_path: Path, monkeypatch: pytest.Monk
         runs.append(0)
         return whole(*arguments, **named)
 
+    monkeypatch.setenv("STVC_THREADS", "1")  # so that units come one after the other
     monkeypatch.setattr(unit_encoder, "network_batches", counted)
     monkeypatch.setattr("stvc.codec.tile_job.encode_unit", started)
     stvc.encode(series(), tmp_path / "a.stvc", quality=70, max_bytes=700)

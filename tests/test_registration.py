@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scenes
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,3 +125,11 @@ def test_too_little_to_see(place: np.ndarray) -> None:
 def test_hidden_ground_is_not_looked_at() -> None:
     place = ground()
     assert estimate_shift(place, np.roll(place, 1, 0), np.zeros(place.shape, bool)) == (0, 0)
+
+
+def test_the_blur_is_kornias() -> None:
+    from kornia.filters import get_gaussian_kernel1d
+
+    from stvc.codec.registration import _blur_kernel
+
+    assert torch.equal(_blur_kernel(), get_gaussian_kernel1d(5, 1.0)[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stvc.codec import restoration
+from stvc.codec import restoration, restoration_native
 from stvc.codec.restoration import (
     STRENGTH_ONE,
     STRENGTHS,
@@ -28,9 +28,11 @@ Unit = tuple[I32, I32, I32, Scene]
 
 @pytest.fixture(autouse=True)
 def fresh_layers() -> Iterator[None]:
-    restoration._layers.cache_clear()
+    for kept in (restoration._layers, restoration_native.network):
+        kept.cache_clear()
     yield
-    restoration._layers.cache_clear()
+    for kept in (restoration._layers, restoration_native.network):
+        kept.cache_clear()
 
 
 def unit(seed: int, step_index: int = 192, height: int = 48, width: int = 40) -> Unit:
@@ -69,6 +71,7 @@ def test_extreme_inputs_stay_exact(monkeypatch: pytest.MonkeyPatch, arithmetic: 
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STVC_ARITHMETIC", "int8")
     whole = corrections(*unit(2))
     monkeypatch.setattr(restoration, "_CHUNK", 100)
     assert np.array_equal(corrections(*unit(2)), whole)

@@ -22,7 +22,9 @@ import numpy.typing as npt
 import xarray as xr
 
 import stvc
+from stvc import archiving
 from stvc.codec import unit_encoder
+from stvc.codec.unit import NETWORK
 from stvc.model.weights import default_model_id
 
 HASHES = "sha256.json"
@@ -130,12 +132,13 @@ APPENDED = ([1], [7, 8])
 @contextmanager
 def network_everywhere() -> Iterator[None]:
     """Let the network code every unit, even where the plain coder would be cheaper."""
-    cost = unit_encoder.batch_bits
-    unit_encoder.batch_bits = lambda *_: 0.0
+    choose, gain = unit_encoder.cheaper_coder, archiving.learned_gain
+    unit_encoder.cheaper_coder = lambda *_: NETWORK
+    archiving.learned_gain = lambda _, plain: gain(0.0, plain)  # so the first archives say
     try:
         yield
     finally:
-        unit_encoder.batch_bits = cost
+        unit_encoder.cheaper_coder, archiving.learned_gain = choose, gain
 
 
 def encode(name: str, path: Path) -> None:

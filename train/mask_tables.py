@@ -26,7 +26,7 @@ import zstandard
 from torch.nn import Parameter
 from torch.nn import functional as F
 
-from stvc.codec import mask_model, mask_tables
+from stvc.codec import mask_coder, mask_model, mask_tables
 from stvc.codec.mask_coder import encode_mask
 from stvc.codec.mask_model import _NEAR, _RINGS, _ROUGH_SPACING, _passes, _roughness
 from stvc.codec.mask_tables import _ORBITS, _shapes, load_tables
@@ -239,7 +239,10 @@ def report(text: str, excluded: list[Series]) -> None:
     sys.modules[module.__name__] = module
     exec(compile(text, module.__name__, "exec"), module.__dict__)
     zstd = zstandard.ZstdCompressor(level=19, write_content_size=False)
-    with patch.object(mask_model, "load_tables", module.load_tables):
+    with (
+        patch.object(mask_model, "load_tables", module.load_tables),
+        patch.object(mask_coder, "walk", mask_model.walk),
+    ):
         for series in excluded:
             sizes = np.zeros(3)
             for raster, before in zip(series.rasters, series.before, strict=True):

@@ -1,4 +1,4 @@
-"""The command line: ``stvc encode | decode | info | verify``.
+"""The command line: the app, what its commands return, and how errors are told.
 
 Nothing heavy is imported before a command runs, so that ``stvc --help`` answers at once.
 """
@@ -18,21 +18,14 @@ from stvc.cli import (
     bundle_command,
     compare_command,
     config_command,
+    decode_command,
+    encode_command,
     export_command,
-    flags,
+    info_command,
     monitor_command,
     quicklook_command,
     report_command,
-    source_flags,
     stac_command,
-)
-from stvc.cli.options import (
-    QualityFlags,
-    given_options,
-    read_bands,
-    read_date,
-    read_period,
-    refuse_stdout,
 )
 from stvc.errors import StvcError
 from stvc.exit_codes import ExitCode
@@ -74,242 +67,22 @@ def _root(
     pass
 
 
-@app.command()
-def encode(
-    aoi: flags.OptionalAoi = None,
-    output: flags.Output = None,
-    source: Annotated[
-        str, typer.Option(help="Where frames come from: sample, sentinelhub, stac or files.")
-    ] = "sample",
-    start: flags.Start = None,
-    end: flags.End = None,
-    bands: flags.Bands = None,
-    quality: flags.Quality = None,
-    psnr: flags.Psnr = None,
-    max_error: flags.MaxError = None,
-    lossless: flags.Lossless = False,
-    max_bytes: flags.MaxBytes = None,
-    clouds: flags.CloudsFlag = None,
-    reference: flags.ReferenceFlag = None,
-    effort: flags.EffortFlag = None,
-    external_background: flags.ExternalBackground = False,
-    cache_dir: flags.CacheDir = None,
-    overwrite: flags.Overwrite = False,
-    dry_run: flags.DryRun = False,
-    sh_profile: flags.ServiceProfile = None,
-    max_requests: flags.MaxRequests = None,
-    max_pu: flags.MaxPu = None,
-    stac_url: source_flags.StacUrl = None,
-    collection: source_flags.Collection = None,
-    assets: source_flags.Assets = None,
-    crs: source_flags.TileCrs = None,
-    path: source_flags.Paths = None,
-    band_names: source_flags.BandNames = None,
-    dn_offset: source_flags.DnOffset = None,
-    dates_from: source_flags.DatesFromFlag = None,
-    on_frame_error: source_flags.OnFrameErrorFlag = None,
-    accept_offset: source_flags.AcceptOffset = False,
-    mask: source_flags.Mask = None,
-    mask_classes: source_flags.MaskClasses = None,
-    mask_threshold: source_flags.MaskThreshold = None,
-    mask_dilate: source_flags.MaskDilate = None,
-    mask_file: source_flags.MaskFile = None,
-    mask_weights: source_flags.MaskWeights = None,
-    as_json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
-) -> int:
-    """Encode a place's dates; into an archive that exists, append those that are new.
-
-    An archive keeps the settings it was made with. With nothing new, its bytes do not change.
-
-    \b
-    Examples:
-      stvc encode --aoi field.geojson
-      stvc encode --aoi field.geojson -o out/field.stvc --end 2019-12-31 --psnr 45
-      stvc encode --aoi field.geojson -o out/field.stvc    (appends from 2020 on)
-      stvc encode --aoi field.geojson --source sentinelhub --start 2024-04-01 --dry-run
-      stvc encode --aoi field.geojson --source stac --stac-url URL --mask-dilate 60
-      stvc encode --source files --path 'tiles/*.tif' -o tiles.stvc
-      stvc encode --source files --path products/ --aoi field.geojson    (SAFE folders)
-      jq .features[0] fields.geojson | stvc encode --aoi - -o first.stvc --json
-    """
-    refuse_stdout(output)
-    console.log_to_stderr(verbose, quiet=quiet)
-    first, last = read_period(start, end)
-
-    from stvc.cli import encode as work
-
-    return work.encode(
-        work.EncodeRequest(
-            aoi=aoi,
-            out=output or work.default_output(aoi, path),
-            source=source,
-            start=first,
-            end=last,
-            bands=read_bands(bands),
-            flags=QualityFlags(
-                quality=quality,
-                psnr=psnr,
-                max_error=max_error,
-                lossless=lossless,
-                max_bytes=max_bytes,
-                clouds=clouds and clouds.value,
-                reference=reference and reference.value,
-                effort=effort and effort.value,
-            ),
-            cache_dir=cache_dir,
-            external_background=external_background,
-            source_options=given_options(
-                profile=sh_profile,
-                max_requests=max_requests,
-                max_pu=max_pu,
-                stac_url=stac_url,
-                collection=collection,
-                assets=assets,
-                crs=crs,
-                path=path or None,
-                band_names=band_names,
-                dn_offset=dn_offset,
-                dates_from=dates_from and dates_from.value,
-                on_frame_error=on_frame_error and on_frame_error.value,
-            ),
-            mask_options=given_options(
-                method=mask and mask.value,
-                classes=mask_classes,
-                threshold=mask_threshold,
-                dilate=mask_dilate,
-                file=mask_file,
-                weights=mask_weights,
-            ),
-            accept_offset=accept_offset,
-            dry_run=dry_run,
-            overwrite=overwrite,
-            as_json=as_json,
-            quiet=quiet,
-        )
-    )
-
-
-@app.command()
-def decode(
-    archive: flags.Archive,
-    output: flags.DecodeOutput,
-    form: flags.Form = None,
-    date: Annotated[str | None, typer.Option(metavar="DATE", help="Only this day.")] = None,
-    start: flags.Start = None,
-    end: flags.End = None,
-    bands: flags.Bands = None,
-    fill: Annotated[
-        bool,
-        typer.Option(
-            "--fill",
-            metavar="",
-            help="Cloud-free: predictions under clouds, marked by a variable, filled.",
-        ),
-    ] = False,
-    on_error: flags.OnErrorFlag = flags.OnError.stop,
-    cache_dir: flags.CacheDir = None,
-    as_json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
-) -> int:
-    """Decode an archive, or some of its dates and bands, to NetCDF or GeoTIFF.
-
-    Pixels are DN (uint16, 0 = nodata). GeoTIFFs: one file per date and native grid, and the mask.
-
-    \b
-    Examples:
-      stvc decode field.stvc -o field.nc
-      stvc decode field.stvc -o cloudfree.nc --fill
-      stvc decode field.stvc -o tiles/ --start 2020-05-01 --end 2020-09-30
-      stvc decode field.stvc -o june.tif --date 2020-06-05 --bands B02,B03,B04
-    """
-    refuse_stdout(output)
-    console.log_to_stderr(verbose, quiet=quiet)
-    first, last = read_period(start, end)
-
-    from stvc.cli import decode as work
-
-    return work.decode(
-        work.DecodeRequest(
-            archive=archive,
-            out=output,
-            form=form,
-            on_day=read_date(date, "--date"),
-            start=first,
-            end=last,
-            bands=read_bands(bands),
-            fill=fill,
-            on_error=on_error.value,
-            cache_dir=cache_dir,
-            as_json=as_json,
-            quiet=quiet,
-        )
-    )
-
-
-@app.command()
-def info(
-    archive: flags.Archive,
-    as_json: flags.Json = False,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "-v",
-            "--verbose",
-            count=True,
-            metavar="",
-            show_default=False,
-            help="One more row for every date.",
-        ),
-    ] = 0,
-) -> int:
-    """Print what an archive holds: dates, sizes, ratio, errors on clear pixels, settings.
-
-    \b
-    Examples:
-      stvc info field.stvc
-      stvc info field.stvc -v
-      stvc info field.stvc --json | jq .ratio
-    """
-    from stvc.cli import info as work
-
-    return work.info(archive, as_json=as_json, dates=verbose > 0)
-
-
-@app.command()
-def verify(
-    archive: flags.Archive,
-    cache_dir: flags.CacheDir = None,
-    as_json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
-) -> int:
-    """Check every checksum, then decode everything; exit code 65 if anything is damaged.
-
-    \b
-    Examples:
-      stvc verify field.stvc
-      stvc verify field.stvc -q || echo damaged
-      stvc verify field.stvc --json | jq -r .sha256
-    """
-    console.log_to_stderr(verbose, quiet=quiet)
-
-    from stvc.cli import info as work
-
-    return work.verify(archive, cache_dir=cache_dir, as_json=as_json, quiet=quiet)
-
-
-background_command.register(app)
-bundle_command.register(app)
-config_command.register(app)
-monitor_command.register(app)
-export_command.register(app)
-stac_command.register(app)
-quicklook_command.register(app)
-report_command.register(app)
-compare_command.register(app)
+# In the order of the help.
+for _command in (
+    encode_command,
+    decode_command,
+    info_command,
+    background_command,
+    bundle_command,
+    config_command,
+    monitor_command,
+    export_command,
+    stac_command,
+    quicklook_command,
+    report_command,
+    compare_command,
+):
+    _command.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:

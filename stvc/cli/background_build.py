@@ -64,9 +64,9 @@ def build(request: BuildRequest) -> ExitCode:
     if (request.aoi is None) == (request.archive is None):
         raise typer.BadParameter("give one of them", param_hint="--aoi/--archive")
 
-    from stvc.api import step_index_of_quality
     from stvc.background.building import build as work
     from stvc.model.weights import load_model
+    from stvc.quality import step_index_of_quality
 
     series, klts, name = _from_archive(request) if request.archive else _from_source(request)
     cache = open_cache(request.cache_dir)

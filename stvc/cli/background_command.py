@@ -43,17 +43,16 @@ OlderThan = Annotated[
 ]
 Unused = Annotated[
     bool,
-    typer.Option("--unused", metavar="", help="Superseded ones, which no encode would use."),
+    flags.switch("--unused", help="Superseded ones, which no encode would use."),
 ]
 NeededToo = Annotated[
     bool,
-    typer.Option(
+    flags.switch(
         "--needed-too",
-        metavar="",
         help="Also those that archives with an external background cannot be decoded without.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only tell.")]
+DryRun = Annotated[bool, flags.switch("--dry-run", help="Only tell.")]
 
 
 def register(app: typer.Typer) -> None:

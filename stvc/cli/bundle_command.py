@@ -19,13 +19,9 @@ Output = Annotated[
 ]
 Strip = Annotated[
     bool,
-    typer.Option(
-        "--strip", metavar="", help="The reverse: move the background out, into the cache."
-    ),
+    flags.switch("--strip", help="The reverse: move the background out, into the cache."),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", metavar="", help="Replace OUT if it exists.")
-]
+Overwrite = Annotated[bool, flags.switch("--overwrite", help="Replace OUT if it exists.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -26,14 +26,6 @@ Output = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="PAGE", help="Also write a .html, .md or .json file."),
 ]
-Source = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Take the original from a source, with --aoi."),
-]
-Area = Annotated[
-    str | None,
-    typer.Option(metavar="GEOJSON", help="The area that the archive was encoded with."),
-]
 LabelFile = Annotated[
     Path | None,
     typer.Option(
@@ -52,8 +44,8 @@ def register(app: typer.Typer) -> None:
         original: First,
         archive: Second = None,
         output: Output = None,
-        source: Source = None,
-        aoi: Area = None,
+        source: flags.OriginalSource = None,
+        aoi: flags.OriginalArea = None,
         labels: LabelFile = None,
         cache_dir: flags.CacheDir = None,
         as_json: flags.Json = False,

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from stvc import native
 from stvc.config import arithmetic, cache_dir, config_path, model_dir, user_config
 from stvc.console import emit_json, note
 from stvc.errors import ConfigError
@@ -129,6 +130,7 @@ def show(profile: str | None, *, as_json: bool) -> ExitCode:
         "cache_dir": (str(cache_dir()), _variable("STVC_CACHE_DIR")),
         "model_dir": (str(model_dir() or "(not set)"), _variable("STVC_MODEL_DIR")),
         "arithmetic": (arithmetic(), _variable("STVC_ARITHMETIC")),
+        "native_kernels": (native.status, _variable("STVC_NATIVE")),
         "sentinelhub.profile": (service.profile, service.origins["profile"]),
         "sentinelhub.base_url": (service.base_url, service.origins["base_url"]),
         "sentinelhub.token_url": (service.token_url, service.origins["token_url"]),

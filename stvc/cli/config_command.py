@@ -10,11 +10,11 @@ from stvc.cli import flags
 
 Cdse = Annotated[
     bool,
-    typer.Option("--cdse", metavar="", help="For the Copernicus Data Space Ecosystem."),
+    flags.switch("--cdse", help="For the Copernicus Data Space Ecosystem."),
 ]
 Main = Annotated[
     bool,
-    typer.Option("--sentinel-hub", metavar="", help="For Sentinel Hub's own service."),
+    flags.switch("--sentinel-hub", help="For Sentinel Hub's own service."),
 ]
 Profile = Annotated[
     str | None,
@@ -30,9 +30,7 @@ SecretFile = Annotated[
         help="File with the OAuth client secret, or - for stdin; stored in the profile.",
     ),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", metavar="", help="Replace a profile that differs.")
-]
+Overwrite = Annotated[bool, flags.switch("--overwrite", help="Replace a profile that differs.")]
 WhichProfile = Annotated[
     str | None, typer.Option("--sh-profile", metavar="NAME", help="Profile to show.")
 ]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stvc.bands import find_band
-from stvc.cli.options import QualityFlags, as_flags, effective_settings
+from stvc.cli.options import QualityFlags
+from stvc.cli.settled import Settled, settled_by
 from stvc.console import byte_size, emit_json, note, progress_bar
 from stvc.exit_codes import ExitCode
 
@@ -121,7 +121,7 @@ def encode(request: EncodeRequest) -> ExitCode:
         raise typer.BadParameter(
             f"{request.out} is a directory; name a file in it", param_hint="--output"
         )
-    settled = _settled(request) if request.out.exists() and not request.overwrite else None
+    settled = settled_by(request) if request.out.exists() and not request.overwrite else None
 
     from stvc.aoi import read_aoi
     from stvc.cli.masking import check_rule, mask_option
@@ -188,40 +188,6 @@ def encode(request: EncodeRequest) -> ExitCode:
     return ExitCode.OK
 
 
-@dataclass(frozen=True)
-class _Settled:
-    """What an existing archive has decided already."""
-
-    bands: list[str]
-    times: list[str]
-    size: int
-    mask: str
-
-
-def _settled(request: EncodeRequest) -> _Settled:
-    import stvc.api as api
-    from stvc.cli.masking import archive_kind
-
-    with api.open(request.out) as archive:
-        info = archive.info()
-    settings = effective_settings(info, api.DEFAULT_QUALITY)
-    wrong = request.flags.conflicts(settings)
-    if request.external_background and not (info["background"] or {}).get("external"):
-        wrong.append("--external-background")
-    bands = [band for group in info["groups"] for band in group["bands"]]
-    if request.bands is not None and _tidy(request.bands) != _tidy(bands):
-        wrong.append(f"--bands {','.join(request.bands)}")
-    if wrong:
-        kept = f"{as_flags(settings)} --bands {','.join(bands)}"
-        raise typer.BadParameter(
-            f"{', '.join(wrong)} contradicts the archive, which keeps its settings ({kept}); "
-            "leave it out, or start anew with --overwrite",
-            param_hint=str(request.out),
-        )
-    times = [frame["time"] for frame in info["dates"]]
-    return _Settled(bands, times, int(info["bytes"]), archive_kind(info))
-
-
 def _whole(source: Any) -> Aoi:
     """Make an area of all that a source covers."""
     from stvc.aoi import Aoi
@@ -232,11 +198,6 @@ def _whole(source: Any) -> Aoi:
             "is needed: the files have no CRS that would tell their extent", param_hint="--aoi"
         )
     return Aoi(ground, source.name)
-
-
-def _tidy(bands: list[str]) -> list[str]:
-    known = [(name, find_band(name)) for name in bands]
-    return sorted(name if band is None else band.name for name, band in known)
 
 
 def _fetch(
@@ -260,7 +221,7 @@ def _fetch(
     return frames
 
 
-def _unchanged(request: EncodeRequest, settled: _Settled) -> ExitCode:
+def _unchanged(request: EncodeRequest, settled: Settled) -> ExitCode:
     if not request.quiet:
         note(f"nothing new: {request.out} already holds all {len(settled.times)} dates")
     if request.as_json:

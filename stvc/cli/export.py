@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from stvc.cli.export_command import Form
-from stvc.cli.options import require_file
-from stvc.console import byte_size, emit_json, note, progress_bar
+from stvc.cli.reading import ReadRequest
+from stvc.console import progress_bar
 from stvc.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -30,37 +29,17 @@ _SUFFIXES = {
 
 
 @dataclass(frozen=True)
-class ExportRequest:
+class ExportRequest(ReadRequest):
     """Everything that ``stvc export`` was asked for."""
 
-    archive: Path
-    """The archive to read."""
-    out: Path
-    """A ``.nc``, ``.zarr`` or ``.tif`` name, or a directory for rasters."""
     form: Form | None
     """None: told by the name of ``out``."""
-    on_day: date | None
-    """Only this day; excludes ``start`` and ``end``."""
-    start: date | None
-    """First day, inclusive."""
-    end: date | None
-    """Last day, inclusive."""
-    bands: list[str] | None
-    """Band names; None: all."""
     compress: str
     """Of rasters: ``deflate`` or ``zstd``."""
     split_bands: bool
     """One raster per band."""
     dn: bool
     """NetCDF and Zarr without scale."""
-    on_error: str
-    """``raise`` stops at the first damaged unit, ``skip`` exports the rest."""
-    cache_dir: Path | None
-    """Where an external background is looked up; None: the user's cache."""
-    as_json: bool
-    """Print a JSON object instead of a sentence."""
-    quiet: bool
-    """Print errors only (and the JSON object, if asked for)."""
 
 
 def export(request: ExportRequest) -> ExitCode:
@@ -79,21 +58,13 @@ def export(request: ExportRequest) -> ExitCode:
         If the selection is empty or does not fit the output.
     """
     form = _form(request)
-    if request.on_day and (request.start or request.end):
-        raise typer.BadParameter("excludes --start and --end", param_hint="--date")
-    require_file(request.archive)
-
-    import stvc.api as api
-
-    with api.open(
-        request.archive, on_error=request.on_error, cache_dir=request.cache_dir
-    ) as archive:
-        times = _select(request, archive.info())
+    with request.open() as archive:
+        times = request.times(archive.info())
         _check_output(request, form, len(times), archive.info())
         with progress_bar(quiet=request.quiet) as progress:
             files = _write(request, form, archive, times, progress)
         damaged = archive.damaged
-    _tell(request, files, len(times), form, damaged)
+    request.tell("export", form.value, files, len(times), damaged)
     return ExitCode.PARTIAL if damaged else ExitCode.OK
 
 
@@ -137,30 +108,6 @@ def _form(request: ExportRequest) -> Form:
     return request.form
 
 
-def _select(request: ExportRequest, info: Mapping[str, Any]) -> Times:
-    from stvc.export import frames_between
-
-    held = [band for group in info["groups"] for band in group["bands"]]
-    missing = [band for band in request.bands or () if band not in held]
-    if missing:
-        raise typer.BadParameter(
-            f"the archive has no {', '.join(missing)}; it has {', '.join(held)}",
-            param_hint="--bands",
-        )
-    first, last = (
-        (request.on_day, request.on_day) if request.on_day else (request.start, request.end)
-    )
-    times = frames_between([frame["time"] for frame in info["dates"]], first, last)
-    if len(times) == 0:
-        wanted = first if first == last else f"{first or 'the beginning'} to {last or 'the end'}"
-        raise typer.BadParameter(
-            f"no frame at {wanted}; {request.archive} holds {len(info['dates'])} dates "
-            f"from {info['first_date']} to {info['last_date']} (see stvc info -v)",
-            param_hint="--date" if request.on_day else "--start/--end",
-        )
-    return times
-
-
 def _check_output(request: ExportRequest, form: Form, dates: int, info: Mapping[str, Any]) -> None:
     """Refuse what cannot end well before anything is decoded."""
     raster = form in (Form.cog, Form.geotiff)
@@ -195,35 +142,3 @@ def _check_output(request: ExportRequest, form: Form, dates: int, info: Mapping[
             f"{dates * files} rasters; name a directory, or choose with --date and --bands",
             param_hint="--output",
         )
-
-
-def _tell(
-    request: ExportRequest, files: list[Path], dates: int, form: Form, damaged: tuple[str, ...]
-) -> None:
-    if damaged:
-        note(f"warning: {len(damaged)} damaged units exported as nodata: {'; '.join(damaged)}")
-    size = sum(_size(path) for path in files)
-    if request.as_json:
-        emit_json(
-            {
-                "command": "export",
-                "path": request.out,
-                "format": form.value,
-                "frames": dates,
-                "files": [str(path) for path in files],
-                "bytes": size,
-                "damaged": list(damaged),
-            }
-        )
-    elif not request.quiet:
-        many = f"{len(files)} file{'' if len(files) == 1 else 's'}"
-        print(
-            f"{request.out}: {dates} date{'' if dates == 1 else 's'} as {form.value}, "
-            f"{many}, {byte_size(size)}"
-        )
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
-    return path.stat().st_size

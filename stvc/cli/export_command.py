@@ -49,7 +49,7 @@ def export(
         Form | None,
         typer.Option("--format", help="Default: by the output's name; a directory gets COGs."),
     ] = None,
-    date: Annotated[str | None, typer.Option(metavar="DATE", help="Only this day.")] = None,
+    date: flags.Day = None,
     start: flags.Start = None,
     end: flags.End = None,
     bands: flags.Bands = None,
@@ -58,13 +58,11 @@ def export(
     ] = Compress.deflate,
     split_bands: Annotated[
         bool,
-        typer.Option("--split-bands", metavar="", help="Rasters: one file per band, not per grid."),
+        flags.switch("--split-bands", help="Rasters: one file per band, not per grid."),
     ] = False,
     dn: Annotated[
         bool,
-        typer.Option(
-            "--dn", metavar="", help="NetCDF, Zarr: no scale_factor, so that readers see DN."
-        ),
+        flags.switch("--dn", help="NetCDF, Zarr: no scale_factor, so that readers see DN."),
     ] = False,
     on_error: flags.OnErrorFlag = flags.OnError.stop,
     cache_dir: flags.CacheDir = None,
@@ -83,7 +81,7 @@ def export(
       stvc export field.stvc -o cogs/ --start 2020-05-01 --end 2020-09-30 --split-bands
       stvc export field.stvc -o field.nc --bands B04,B08
       stvc export field.stvc -o field.zarr
-      stvc export field.stvc -o june.tif --date 2020-06-05 --bands B02,B03,B04 --compress zstd
+      stvc export field.stvc -o june.tif --date 2020-06-30 --bands B02,B03,B04 --compress zstd
     """  # noqa: D301
     refuse_stdout(output)
     console.log_to_stderr(verbose, quiet=quiet)

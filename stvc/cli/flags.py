@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stvc.cli.options import ExportFormat, read_date_size, read_error_bound
+
+_QUALITY = "Quality"
+_quality_option = partial(typer.Option, rich_help_panel=_QUALITY)
+_service_option = partial(typer.Option, rich_help_panel="Source sentinelhub")
+
+
+def switch(*names: str, help: str, **more: Any) -> Any:
+    """Declare a flag that takes no value.
+
+    The names are said, else typer makes up a ``--no-...`` beside them; and the help is told that
+    there is no value, else it shows a type.
+    """
+    return typer.Option(*names, metavar="", help=help, **more)
 
 
 class Clouds(StrEnum):
@@ -49,11 +63,12 @@ Start = Annotated[
     str | None, typer.Option(metavar="DATE", help="First day, YYYY-MM-DD, inclusive.")
 ]
 End = Annotated[str | None, typer.Option(metavar="DATE", help="Last day, YYYY-MM-DD, inclusive.")]
+Day = Annotated[str | None, typer.Option(metavar="DATE", help="Only this day.")]
 Bands = Annotated[
     str | None, typer.Option(metavar="B02,B03", help="Bands, separated by commas; default: all.")
 ]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", metavar="", help="Print errors only.")]
+Json = Annotated[bool, switch("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, switch("-q", "--quiet", help="Print errors only.")]
 Verbose = Annotated[
     int,
     typer.Option(
@@ -66,12 +81,6 @@ Verbose = Annotated[
     ),
 ]
 Aoi = Annotated[
-    str,
-    typer.Option(
-        metavar="GEOJSON", help="Area of interest: a GeoJSON file in WGS84, or - for stdin."
-    ),
-]
-OptionalAoi = Annotated[
     str | None,
     typer.Option(
         metavar="GEOJSON",
@@ -89,57 +98,43 @@ Output = Annotated[
 ]
 Quality = Annotated[
     float | None,
-    typer.Option(min=0, max=100, help="Quality, 0 to 100.", rich_help_panel="Quality"),
+    _quality_option(min=0, max=100, help="Quality, 0 to 100."),
 ]
 Psnr = Annotated[
     float | None,
-    typer.Option(
-        metavar="DB",
-        min=15,
-        max=90,
-        help="PSNR on clear pixels, peak 10000.",
-        rich_help_panel="Quality",
-    ),
+    _quality_option(metavar="DB", min=15, max=90, help="PSNR on clear pixels, peak 10000."),
 ]
 MaxError = Annotated[
     int | None,
-    typer.Option(
+    _quality_option(
         metavar="E",
         parser=read_error_bound,
         help="Hard bound on the error of every clear pixel: DN, as 25, or reflectance, as 0.0025r.",
-        rich_help_panel="Quality",
     ),
 ]
 MaxBytes = Annotated[
     int | None,
-    typer.Option(
+    _quality_option(
         metavar="SIZE",
         parser=read_date_size,
         help="Most bytes per date, as 20kB: larger dates get coarser.",
-        rich_help_panel="Quality",
     ),
 ]
 Lossless = Annotated[
     bool,
-    typer.Option("--lossless", metavar="", help="Exact pixels.", rich_help_panel="Quality"),
+    switch("--lossless", help="Exact pixels.", rich_help_panel=_QUALITY),
 ]
 CloudsFlag = Annotated[
     Clouds | None,
-    typer.Option(
-        help="Ground under clouds: coded alike, coarsely, or not at all (default).",
-        rich_help_panel="Quality",
-    ),
+    _quality_option(help="Ground under clouds: coded alike, coarsely, or not at all (default)."),
 ]
 ReferenceFlag = Annotated[
     Reference | None,
-    typer.Option(help="What dates are predicted from (default: auto).", rich_help_panel="Quality"),
+    _quality_option(help="What dates are predicted from (default: auto)."),
 ]
 EffortFlag = Annotated[
     Effort | None,
-    typer.Option(
-        help="fast: several times faster, larger files, the same pixels.",
-        rich_help_panel="Quality",
-    ),
+    _quality_option(help="fast: several times faster, larger files, the same pixels."),
 ]
 CacheDir = Annotated[
     Path | None,
@@ -151,49 +146,34 @@ CacheDir = Annotated[
 ]
 ExternalBackground = Annotated[
     bool,
-    typer.Option(
+    switch(
         "--external-background",
-        metavar="",
         help="Keep the background in the cache, only its hash in the archive (see stvc bundle).",
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", metavar="", help="Start anew if the archive exists."),
+    switch("--overwrite", help="Start anew if the archive exists."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
+    switch(
         "--dry-run",
-        metavar="",
         help="Only tell which dates would be fetched, their pixels, size and cost; write nothing.",
     ),
 ]
 ServiceProfile = Annotated[
     str | None,
-    typer.Option(
-        "--sh-profile",
-        metavar="NAME",
-        help="Sentinel Hub profile (see stvc config).",
-        rich_help_panel="Source sentinelhub",
-    ),
+    _service_option("--sh-profile", metavar="NAME", help="Sentinel Hub profile (see stvc config)."),
 ]
 MaxRequests = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=0,
-        help="Stop before more requests than this.",
-        rich_help_panel="Source sentinelhub",
-    ),
+    _service_option(metavar="N", min=0, help="Stop before more requests than this."),
 ]
 MaxPu = Annotated[
     float | None,
-    typer.Option(
-        metavar="PU",
-        min=0,
-        help="Stop before more processing units than this are spent.",
-        rich_help_panel="Source sentinelhub",
+    _service_option(
+        metavar="PU", min=0, help="Stop before more processing units than this are spent."
     ),
 ]
 Form = Annotated[
@@ -211,4 +191,12 @@ DecodeOutput = Annotated[
         metavar="OUT",
         help="FILE.nc; a directory for GeoTIFFs; FILE.tif for one date of one grid.",
     ),
+]
+OriginalSource = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Take the original from a source, with --aoi."),
+]
+OriginalArea = Annotated[
+    str | None,
+    typer.Option(metavar="GEOJSON", help="The area that the archive was encoded with."),
 ]

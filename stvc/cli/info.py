@@ -61,7 +61,7 @@ def summary_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     list of (str, str)
         In the order in which a reader asks: what, how large, how exact, how made.
     """
-    from stvc.api import DEFAULT_QUALITY
+    from stvc.quality import DEFAULT_QUALITY
 
     exact = facts["rmse_clear"] == 0
     rows = [

@@ -52,13 +52,12 @@ def run(
         typer.Option(metavar="DATE", help="Take this day for today: nothing later is fetched."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Only list what would be fetched.")
+        bool, flags.switch("--dry-run", help="Only list what would be fetched.")
     ] = False,
     retry_refused: Annotated[
         bool,
-        typer.Option(
+        flags.switch(
             "--retry-refused",
-            metavar="",
             help="Ask for dates again that earlier runs refused or gave up (see monitor status).",
         ),
     ] = False,

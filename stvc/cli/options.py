@@ -251,7 +251,7 @@ def effective_settings(info: dict[str, Any], default_quality: float) -> dict[str
     info : dict
         What ``Archive.info()`` returns.
     default_quality : float
-        ``stvc.api.DEFAULT_QUALITY``.
+        ``stvc.quality.DEFAULT_QUALITY``.
     """
     stored = info["settings"]
     settings = {name: stored.get(name) for name in vars(QualityFlags())}

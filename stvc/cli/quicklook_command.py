@@ -43,7 +43,7 @@ Dates = Annotated[
     list[str] | None,
     typer.Option("--date", metavar="DATE", help="A day, YYYY-MM-DD; may be given several times."),
 ]
-All = Annotated[bool, typer.Option("--all", metavar="", help="All dates.")]
+All = Annotated[bool, flags.switch("--all", help="All dates.")]
 Shown = Annotated[ViewFlag, typer.Option("--view", help="What to show.")]
 Clouds = Annotated[
     CloudsShown,
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
         \b
         Examples:
           stvc quicklook field.stvc -o field.png
-          stvc quicklook field.stvc -o june.png --date 2020-06-05 --view ndvi
+          stvc quicklook field.stvc -o june.png --date 2020-06-30 --view ndvi
           stvc quicklook field.stvc -o season.gif --start 2020-03-01 --min-clear 0.7
           stvc quicklook field.stvc -o sheet.png --all --clouds hide
         """  # noqa: D301 - typer reads backspace characters as "do not rewrap"

@@ -24,14 +24,6 @@ Original = Annotated[
         help="What was encoded (.nc, .zarr, .npz, .stvc, folder of GeoTIFFs): adds errors.",
     ),
 ]
-Source = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Take the original from a source, with --aoi."),
-]
-Area = Annotated[
-    str | None,
-    typer.Option(metavar="GEOJSON", help="The area that the archive was encoded with."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +34,8 @@ def register(app: typer.Typer) -> None:
         archive: flags.Archive,
         output: Output = None,
         original: Original = None,
-        source: Source = None,
-        aoi: Area = None,
+        source: flags.OriginalSource = None,
+        aoi: flags.OriginalArea = None,
         cache_dir: flags.CacheDir = None,
         as_json: flags.Json = False,
         quiet: flags.Quiet = False,

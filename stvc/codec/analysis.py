@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stvc.codec.fill import fill_hidden
 from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
-from stvc.codec.prediction_choice import choose_prediction, probed_tokens
+from stvc.codec.prediction_choice import choose_plan
 from stvc.codec.quantize import (
     CENTROID_UNITS,
     SKIPPED,
@@ -23,13 +23,12 @@ from stvc.codec.quantize import (
     step_size,
     token_steps,
 )
-from stvc.codec.references import NEVER, ReferenceState
-from stvc.codec.registration import estimate_shift
+from stvc.codec.references import ReferenceState
 from stvc.codec.restoration import RESTORED, Scene, choose_strengths, corrections, restore
 from stvc.codec.spectral import Klt
 from stvc.codec.synthesis import predict_unit, shown_pixels
 from stvc.codec.transform import (
-    FRACTION_BITS,
+    COEFFICIENTS,
     I32,
     KERNEL,
     blocks_of,
@@ -41,9 +40,6 @@ from stvc.codec.unit_plan import MAX_SHRINK, UnitPlan, resting_plan
 
 DEAD_ZONE = 0.36
 """Rounding offset; 0.5 would round to nearest. Measured: about 8 % fewer bits at equal PSNR."""
-_SHIFT_GAIN = 0.98
-# ^ a shift must save 2 % of the proxy cost: interpolation also blurs the state it leaves behind
-
 
 _NOTHING = np.zeros((0, 0, 0), np.uint16)
 
@@ -90,8 +86,12 @@ def _centroids(
     residual: npt.NDArray[np.float64], symbols: I32, steps: npt.NDArray[np.int64]
 ) -> tuple[int, int]:
     """Mean distance from the bin center toward zero, in 1/32 step, for |s| = 1 and |s| > 1."""
-    magnitude = np.abs(symbols)
-    inward = (magnitude - np.abs(residual) / steps) * CENTROID_UNITS
+    present = np.flatnonzero(symbols)
+    # ^ few of all
+    magnitude = np.abs(symbols.reshape(-1)[present])
+    tokens = present // COEFFICIENTS
+    divided = np.abs(residual.reshape(-1)[present]) / steps.reshape(-1)[tokens % steps.size]
+    inward = (magnitude - divided) * CENTROID_UNITS
     found = []
     for chosen in (magnitude == 1, magnitude > 1):
         mean = inward[chosen].mean() if chosen.any() else 0.0
@@ -111,6 +111,7 @@ def analyze(
     dead_zone: float = DEAD_ZONE,
     register: bool = True,
     finish: bool = True,
+    chosen: UnitPlan | None = None,
 ) -> UnitAnalysis:
     """Turn one unit into symbols.
 
@@ -134,29 +135,22 @@ def analyze(
         Try a sub-pixel shift of the references.
     finish : bool
         Also do what `finished` does, which is in vain if the levels will change.
+    chosen : UnitPlan, optional
+        Whose shift, profiles and offsets to take, instead of trying what is best.
     """
     importance = importance_class(hidden, coarse)
     steps = token_steps(step_index, importance)
     if (importance == SKIPPED).all():
         return _as_predicted(state, klt, step_index, day, importance, steps)
-    step = int(step_size(step_index))
     components = klt.forward(pixels)
     target = forward(components)
-    probes = probed_tokens(importance)
-    shift = (0, 0)
-    refs = reference_coefficients(state, klt, shift, day)
-    profiles, offsets, cost = choose_prediction(target, refs, probes, step)
-    if register and not state.empty:
-        seen = bool((state.recent_day > NEVER).any())
-        base = state.recent if seen or state.background is None else state.background
-        brightest = klt.matrix[0].astype(np.float64) / (1 << 14)
-        view = np.clip(np.abs(np.tensordot(brightest, base, 1)), 0, 65535).astype(np.uint16)
-        found = estimate_shift(np.abs(components[0]) / (1 << FRACTION_BITS), view, ~hidden)
-        if found != (0, 0):
-            moved = reference_coefficients(state, klt, found, day)
-            other = choose_prediction(target, moved, probes, step)
-            if other[2] < _SHIFT_GAIN * cost:
-                shift, refs, (profiles, offsets, cost) = found, moved, other
+    if chosen is not None:
+        shift, profiles, offsets = chosen.shift, chosen.profiles, chosen.offsets_at(step_index)
+        refs = reference_coefficients(state, klt, shift, day)
+    else:
+        clear = ~hidden if register else None
+        found = choose_plan(components, target, state, klt, step_index, day, importance, clear)
+        shift, profiles, offsets, refs = found
     plan = UnitPlan(step_index, shift, profiles, offsets, (0, 0), np.zeros_like(offsets))
     predicted = predict_unit(refs, plan)
     residual = (target - predicted).astype(np.float64)
@@ -177,8 +171,7 @@ def analyze(
 
 def with_levels(unit: UnitAnalysis, symbols: I32) -> UnitAnalysis:
     """Give a unit other levels (C, h, w, 64); its reconstruction points follow."""
-    steps = np.broadcast_to(unit.steps[None, :, :, None], symbols.shape)
-    plan = replace(unit.plan, shrink=_centroids(unit.residual, symbols, steps))
+    plan = replace(unit.plan, shrink=_centroids(unit.residual, symbols, unit.steps))
     return replace(unit, plan=plan, symbols=symbols)
 
 

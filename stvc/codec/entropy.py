@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from stvc.codec.costs import centered_costs, histogram, symbol_bits
 from stvc.codec.fast_coder import decode_fast, fast_batches
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.rangecoder import Ints, Models, Reader, Writer
+from stvc.codec.readers import Readers
 from stvc.codec.transform import I32
 from stvc.errors import CorruptError
 from stvc.model.architecture import (
@@ -27,9 +29,6 @@ from stvc.model.fast_features import FastFeatures
 from stvc.model.features import UnitFeatures, compand
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from stvc.model.network import Steps
     from stvc.model.weights import EntropyModel
 
@@ -75,49 +74,50 @@ class _Unit:
         """Raster indices of the coded tokens of a phase."""
         return np.asarray(self.layout.place[self.coded[phase] + phase * (self.layout.tokens // 2)])
 
-    def start(self, model: EntropyModel, components: Sequence[int], symbols: I32) -> Steps:
-        """Begin the walk through some components (all in one batch).
 
-        ``symbols`` (C, N, 64) must hold every component before each of them.
-        """
-        import torch
+class _Part(NamedTuple):
+    """One component of a unit, on its way through the network."""
 
-        n = symbols.shape[1]
-        place = self.layout.place
-        network = model.large_network
-        config = network.config
-        rows = np.zeros((len(components), n + 1, config.features), np.int8)
-        moves = np.zeros((len(components), n + 1, 64, config.candidates), np.int16)
-        context = 64 * config.references
-        for i, k in enumerate(components):
-            rows[i, :n, :context] = self.features.context[k][:, :context]
-            for back in range(1, min(k, PREVIOUS_COMPONENTS) + 1):
-                at = context + 64 * (back - 1)
-                rows[i, :n, at : at + 64] = compand(symbols[k - back].astype(np.int64) * 8)
-            rows[i, :n, -SIDE_FEATURES:] = self.features.side[k]
-            moves[i, :n] = self.features.candidates[k][..., : config.candidates]
-        flat = np.broadcast_to(self.flat, (len(components), len(self.flat)))
-        return network.steps(
-            torch.from_numpy(rows[:, place]),
-            torch.from_numpy(moves[:, place]),
-            torch.from_numpy(flat.copy()),
-            torch.from_numpy(place < n),
-            self.layout,
-        )
-
-    def answer(self, phase: int, symbols: npt.NDArray[np.int32], device: torch.device) -> Tensor:
-        """Symbols (B, rows, n) of the coded tokens, as the network wants to hear them."""
-        import torch
-
-        full = np.zeros((len(symbols), self.layout.tokens // 2, symbols.shape[-1]), np.int32)
-        full[:, self.coded[phase]] = symbols
-        return torch.from_numpy(full).to(device)
+    unit: _Unit
+    component: int
+    symbols: I32
+    """(C, N, 64) of the unit; those of the components before this one must be there."""
 
 
-def _numbers(x: Tensor, chosen: npt.NDArray[np.intp]) -> I64:
-    """(B, tokens / 2, n) tensor to (B, rows * n) integers of the coded tokens."""
-    picked = x.cpu().numpy()[:, chosen].astype(np.int64)
-    return np.asarray(picked.reshape(len(picked), -1))
+def _start(model: EntropyModel, parts: Sequence[_Part]) -> Steps:
+    """Begin a walk through some components, all in one batch; their units are of one shape."""
+    import torch
+
+    config = model.large_network.config
+    layout = parts[0].unit.layout
+    place, n = layout.place, parts[0].symbols.shape[1]
+    rows = np.zeros((len(parts), n + 1, config.features), np.int8)
+    moves = np.zeros((len(parts), n + 1, 64, config.candidates), np.int16)
+    context = 64 * config.references
+    for i, (unit, k, symbols) in enumerate(parts):
+        features = unit.features
+        rows[i, :n, :context] = features.context[k][:, :context]
+        for back in range(1, min(k, PREVIOUS_COMPONENTS) + 1):
+            at = context + 64 * (back - 1)
+            rows[i, :n, at : at + 64] = compand(symbols[k - back].astype(np.int64) * 8)
+        rows[i, :n, -SIDE_FEATURES:] = features.side[k]
+        moves[i, :n] = features.candidates[k][..., : config.candidates]
+    return model.large_network.steps(
+        torch.from_numpy(rows[:, place]),
+        torch.from_numpy(moves[:, place]),
+        torch.from_numpy(np.stack([part.unit.flat for part in parts])),
+        torch.from_numpy(place < n),
+        layout,
+    )
+
+
+class Request(NamedTuple):
+    """A unit whose symbols the network is to read."""
+
+    reader: Reader
+    features: UnitFeatures | FastFeatures
+    importance: U8
+    """(h, w)."""
 
 
 def network_batches(
@@ -130,20 +130,28 @@ def network_batches(
     """
     if isinstance(features, FastFeatures):
         return fast_batches(model.fast_network, features, symbols)
+    import torch
+
     unit = _Unit.of(features, importance)
-    components = range(len(symbols))
-    found: list[list[Batch]] = [[] for _ in components]
+    parts = [_Part(unit, k, symbols) for k in range(len(symbols))]
+    found: list[list[Batch]] = [[] for _ in parts]
+    half = unit.layout.tokens // 2
     with exact_products():
-        steps = unit.start(model, components, symbols)
+        steps = _start(model, parts)
         step = next(steps)
         while True:
             g, p, location, scale = step
             mine = symbols[:, unit.rows(p), slice(*GROUPS[g])]
-            where, wide = _numbers(location, unit.coded[p]), _numbers(scale, unit.coded[p])
-            for k in components:
+            where, wide = (
+                x.cpu().numpy()[:, unit.coded[p]].astype(np.int64).reshape(len(parts), -1)
+                for x in (location, scale)
+            )
+            for k in range(len(parts)):
                 found[k].append((mine[k].astype(np.int64).reshape(-1), where[k], wide[k]))
+            full = np.zeros((len(parts), half, mine.shape[-1]), np.int32)
+            full[:, unit.coded[p]] = mine
             try:
-                step = steps.send(unit.answer(p, mine, location.device))
+                step = steps.send(torch.from_numpy(full).to(location.device))
             except StopIteration:
                 return [batch for component in found for batch in component]
 
@@ -162,38 +170,61 @@ def batch_places(importance: U8, components: int) -> list[I64]:
     ]
 
 
-def decode_network(
-    reader: Reader, model: EntropyModel, features: UnitFeatures | FastFeatures, importance: U8
-) -> I32:
-    """Read the symbols (C, N, 64) of a unit through the network."""
-    if isinstance(features, FastFeatures):
-        return decode_fast(reader, model.fast_network, features, importance.size, model.models)
-    unit = _Unit.of(features, importance)
-    c, n, _ = features.context.shape
-    symbols = np.zeros((c, n, 64), np.int32)
+def decode_networks(model: EntropyModel, requests: Sequence[Request]) -> list[I32 | CorruptError]:
+    """Read the symbols of some units of one shape, all in one batch.
+
+    Parameters
+    ----------
+    model : EntropyModel
+    requests : sequence of Request
+
+    Returns
+    -------
+    list
+        Per unit its symbols (C, N, 64); or what is wrong with its payload, which does not touch
+        the others.
+    """
+    readers = Readers([request.reader for request in requests], model.models)
+    fast = [one.features for one in requests if isinstance(one.features, FastFeatures)]
+    if fast:
+        return decode_fast(readers, model.fast_network, fast, requests[0].importance.size)
+    units = [
+        _Unit.of(one.features, one.importance)
+        for one in requests
+        if isinstance(one.features, UnitFeatures)
+    ]
+    return _decode_large(model, readers, units)
+
+
+def _decode_large(
+    model: EntropyModel, readers: Readers, units: Sequence[_Unit]
+) -> list[I32 | CorruptError]:
+    import torch
+
+    c, n, _ = units[0].features.context.shape
+    symbols = [np.zeros((c, n, 64), np.int32) for _ in units]
+    half = units[0].layout.tokens // 2
     with exact_products():
         for k in range(c):
-            steps = unit.start(model, [k], symbols)
+            steps = _start(model, [_Part(*one) for one in zip(units, repeat(k), symbols)])
             step = next(steps)
             while True:
                 g, p, location, scale = step
-                where, wide = (
-                    _numbers(location, unit.coded[p])[0],
-                    _numbers(scale, unit.coded[p])[0],
-                )
-                values = reader.symbols(where, wide, model.models)
-                if len(values) and int(np.abs(values).max()) >= 1 << 24:
-                    raise CorruptError(
-                        "a symbol is beyond every quantizer level; the payload is damaged"
-                    )
                 band = slice(*GROUPS[g])
-                mine = values.astype(np.int32).reshape(-1, band.stop - band.start)
-                symbols[k, unit.rows(p), band] = mine
+                width = band.stop - band.start
+                places, widths = location.cpu().numpy(), scale.cpu().numpy()
+                full = np.zeros((len(units), half, width), np.int32)
+                for i, unit in enumerate(units):
+                    chosen = unit.coded[p]
+                    where, wide = (x[i, chosen].reshape(-1) for x in (places, widths))
+                    mine = readers.symbols(i, where, wide).reshape(-1, width)
+                    symbols[i][k, unit.rows(p), band] = mine
+                    full[i, chosen] = mine
                 try:
-                    step = steps.send(unit.answer(p, mine[None], location.device))
+                    step = steps.send(torch.from_numpy(full).to(location.device))
                 except StopIteration:
                     break
-    return symbols
+    return readers.outcomes(symbols)
 
 
 def plain_scales(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.rangecoder import Ints, Models, Reader
+from stvc.codec.rangecoder import Ints
+from stvc.codec.readers import Readers
 from stvc.errors import CorruptError
 from stvc.model.arithmetic import exact_products
 from stvc.model.fast_architecture import EARLIER, FAST_GROUPS, LOW, OWN
-from stvc.model.fast_features import FastFeatures, symbol_levels
+from stvc.model.fast_features import I16, FastFeatures, symbol_levels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,26 +27,37 @@ FastBatch = tuple[Ints, Ints, Ints]
 
 
 class _Walk:
-    """Some components of one unit on their way through the groups, in one batch."""
+    """Grids of tokens, one per unit or component, on their way through the groups in one batch.
 
-    def __init__(self, net: FastNetwork, features: FastFeatures, components: int) -> None:
+    Parameters
+    ----------
+    net : FastNetwork
+    grid : (int, int)
+        Tokens down and across.
+    coded : sequence of array
+        Per grid the raster indices of its coded tokens.
+    """
+
+    def __init__(
+        self, net: FastNetwork, grid: tuple[int, int], coded: Sequence[npt.NDArray[np.intp]]
+    ) -> None:
         import torch
 
-        self._net, self._features = net, features
+        self._net, self._size = net, grid
         self._width, around = net.config.trunk + OWN, net.config.around
         device = net.device
-        rows = components * len(features.rows)
+        rows = sum(len(tokens) for tokens in coded)
         self._heard = torch.empty(rows, net.config.heard, dtype=torch.uint8, device=device)
         self._told = torch.empty(rows, self._width, dtype=torch.uint8, device=device)
-        h, w = features.grid
-        self._grid = torch.zeros(components, h + 2, w + 2, around, dtype=torch.int16, device=device)
+        h, w = grid
+        self._grid = torch.zeros(len(coded), h + 2, w + 2, around, dtype=torch.int16, device=device)
         # ^ what tokens tell, with a rim of zeros; those that are not coded tell nothing
-        y, x = np.divmod(features.rows, w)
-        inner = (np.arange(components)[:, None] * (h + 2) + y + 1) * (w + 2) + x + 1
-        outer = (np.arange(components)[:, None] * h + y) * w + x
-        self._inner = torch.from_numpy(inner.reshape(-1)).to(device)
-        self._outer = torch.from_numpy(outer.reshape(-1)).to(device)
-        self._everything = len(features.rows) == h * w
+        outer = np.concatenate([tokens + k * h * w for k, tokens in enumerate(coded)])
+        y, x = np.divmod(outer, w)
+        inner = (y + 2 * (y // h) + 1) * (w + 2) + x + 1
+        self._inner = torch.from_numpy(inner).to(device)
+        self._outer = torch.from_numpy(outer).to(device)
+        self._everything = len(outer) == len(coded) * h * w
 
     def start(self, h: Tensor) -> None:
         """Turn to a component with its trunk activations (rows, trunk) uint8."""
@@ -53,15 +66,15 @@ class _Walk:
             x[:, :trunk] = h
             x[:, trunk : self._width] = 0
 
-    def step(self, group: int, components: slice) -> tuple[npt.NDArray[np.int16] | None, U8]:
-        """Locations (lowest group only) and scale indices of a group, (rows, n)."""
+    def step(self, group: int, moves: I16) -> tuple[I16 | None, U8]:
+        """Locations (lowest group only) and scale indices of a group, (rows, n).
+
+        ``moves`` (rows, LOW, MOVES) are as in `FastFeatures`.
+        """
         net = self._net
         self._share(net.around(group, self._told))
         z = net.hidden(group, self._heard)
-        where = None
-        if group == 0:
-            moves = self._features.moves[components].reshape(len(z), LOW, -1)
-            where = net.locations(z, moves)
+        where = net.locations(z, moves) if group == 0 else None
         return where, net.scales(group, z).cpu().numpy()
 
     def _share(self, told: Tensor) -> None:
@@ -70,7 +83,7 @@ class _Walk:
 
         n = told.shape[1]
         if self._everything:
-            h, w = self._features.grid
+            h, w = self._size
             self._grid[:, 1:-1, 1:-1] = told.view(-1, h, w, n)
         else:
             self._grid.view(-1, n).index_copy_(0, self._inner, told.to(self._grid.dtype))
@@ -117,14 +130,15 @@ def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list
     c, (m, width) = len(symbols), features.known.shape[1:]
     mine = symbols if m == symbols.shape[1] else symbols[:, features.rows]
     levels = symbol_levels(mine)
+    moves = features.moves.reshape(c * m, LOW, -1)
     with exact_products():
         known = net.known(torch.from_numpy(features.known.reshape(c * m, width)).to(net.device))
         earlier = np.concatenate([_earlier(levels, k) for k in range(c)])
-        walk = _Walk(net, features, c)
+        walk = _Walk(net, features.grid, [features.rows] * c)
         walk.start(net.trunk(known, torch.from_numpy(earlier).to(net.device)))
         found = []
         for g, (low, high) in enumerate(FAST_GROUPS):
-            where, scale = walk.step(g, slice(0, c))
+            where, scale = walk.step(g, moves)
             part = mine[..., low:high]
             walk.hear(g, part.reshape(c * m, high - low))
             shape = (c, m * (high - low))
@@ -134,35 +148,52 @@ def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list
 
 
 def decode_fast(
-    reader: Reader, net: FastNetwork, features: FastFeatures, tokens: int, models: Models
-) -> I32:
-    """Read the symbols (C, tokens, 64) of a unit."""
+    readers: Readers, net: FastNetwork, features: Sequence[FastFeatures], tokens: int
+) -> list[I32 | CorruptError]:
+    """Read the symbols (C, tokens, 64) of units of one shape, all in one batch."""
     import torch
 
-    c, m, width = features.known.shape
+    c = len(features[0].known)
+    counts = [len(one.rows) for one in features]
+    stops = np.cumsum(counts).tolist()
+    parts = [slice(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
+    alone = len(features) == 1
+    inputs, moves = (
+        found[0] if alone else np.concatenate(found, 1)
+        for found in ([one.known for one in features], [one.moves for one in features])
+    )
+    m = stops[-1]
     symbols = np.zeros((c, m, 64), np.int32)
     levels = np.zeros((c, m, 64), np.uint8)
     with exact_products():
-        known = net.known(torch.from_numpy(features.known.reshape(c * m, width)).to(net.device))
-        walk = _Walk(net, features, 1)
+        known = net.known(torch.from_numpy(inputs.reshape(c * m, -1)).to(net.device))
+        walk = _Walk(net, features[0].grid, [one.rows for one in features])
         for k in range(c):
             before = torch.from_numpy(_earlier(levels, k)).to(net.device) if k else None
             walk.start(net.trunk(known[k * m : (k + 1) * m], before))
             for g, (low, high) in enumerate(FAST_GROUPS):
-                where, scale = walk.step(g, slice(k, k + 1))
-                nowhere = np.zeros(scale.size, np.int16) if where is None else where.reshape(-1)
-                values = reader.symbols(nowhere, scale.reshape(-1), models)
-                if len(values) and int(np.abs(values).max()) >= 1 << 24:
-                    raise CorruptError(
-                        "a symbol is beyond every quantizer level; the payload is damaged"
-                    )
-                part = values.reshape(m, high - low)
-                symbols[k, :, low:high] = part
-                walk.hear(g, part)
+                where, scale = walk.step(g, moves[k])
+                mine = symbols[k, :, low:high]
+                for unit, part in enumerate(parts):
+                    wide = scale[part].reshape(-1)
+                    place = np.zeros(wide.size, np.int16) if where is None else where[part]
+                    found = readers.symbols(unit, place.reshape(-1), wide)
+                    mine[part] = found.reshape(-1, high - low)
+                walk.hear(g, mine)
             if k + 1 < c:
                 levels[k] = symbol_levels(symbols[k])
-    if m == tokens:
+    return readers.outcomes(
+        [
+            _spread_out(symbols[:, part], one.rows, tokens)
+            for part, one in zip(parts, features, strict=True)
+        ]
+    )
+
+
+def _spread_out(symbols: I32, rows: npt.NDArray[np.intp], tokens: int) -> I32:
+    """Symbols of coded tokens (C, M, 64) among all tokens (C, tokens, 64)."""
+    if len(rows) == tokens:
         return symbols
-    whole = np.zeros((c, tokens, 64), np.int32)
-    whole[:, features.rows] = symbols
+    whole = np.zeros((len(symbols), tokens, 64), np.int32)
+    whole[:, rows] = symbols
     return whole

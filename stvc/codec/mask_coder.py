@@ -18,25 +18,39 @@ Range-coded words are big-endian; bytes at the end are cut if zeros in their pla
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import constriction
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from stvc.codec.mask_model import F32, I64, walk
+from stvc.codec import mask_model, mask_native
+from stvc.codec.mask_model import F32, I64
 from stvc.errors import CorruptError
+from stvc.masks.lookup import looked_up
+from stvc.native import kernels
 from stvc.types import U8
 
 I32 = npt.NDArray[np.int32]
+
+walk = mask_model.walk if kernels is None else mask_native.walk
 
 _SCENE, _PAIR, _PLAIN = 0, 1, 2
 _SCENE_CLASSES = 12
 _PREVIOUS, _REPEATED = 4, 8
 _RAW, _ZSTD, _BITS = 0, 1, 2
 _THOROUGH, _QUICK = 19, 3
+_HOPELESS = 1.5
+# ^ times as large: no level of zstd makes up for that, and the highest takes longer than the rest
+_MOST_CUT = 7
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
 # Beyond this many pixels a few bytes are not worth the memory and time that they take to save.
 _CUT_PIXELS = 2**20
+_PIECE = 256
+"""Pixels that are encoded at once: where to begin when only the last ones are decoded."""
+_LAST_WORDS = 4
+"""Two words that may be cut or rounded, and two that the decoder reads ahead."""
 
 
 def encode_mask(classes: U8, previous: U8 | None = None) -> bytes:
@@ -65,13 +79,18 @@ def encode_mask(classes: U8, previous: U8 | None = None) -> bytes:
         raise ValueError(
             f"the previous raster is {previous.dtype} {previous.shape}, want uint8 {classes.shape}"
         )
-    values = np.unique(classes)
+    values = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)).astype(np.uint8)
     if len(values) <= 1:
         return bytes(int(v) for v in values if v)
-    candidates = [_encode_plain(classes, values)]
+    modeled = []
     if len(values) == 2 or values[-1] < _SCENE_CLASSES:
         for reference in (None,) if previous is None else (None, previous):
-            candidates.append(_encode_modeled(classes, values, reference))
+            modeled.append(_encode_modeled(classes, values, reference))
+    shortest = min((draft.size for draft in modeled), default=classes.size + 1)
+    candidates = [
+        _encode_plain(classes, values, shortest),
+        *(draft.finish() for draft in modeled if draft.size - _MOST_CUT <= shortest),
+    ]
     return min(candidates, key=len)
 
 
@@ -125,10 +144,12 @@ def decode_mask(payload: bytes, shape: tuple[int, int], previous: U8 | None = No
     return _decode_modeled(words, shape, values, kind, reference)
 
 
-def _encode_plain(classes: U8, values: U8) -> bytes:
+def _encode_plain(classes: U8, values: U8, rival: int) -> bytes:
+    """Code without a model; ``rival`` is how many bytes the models take."""
     raw = classes.tobytes()
-    level = _THOROUGH if len(raw) <= _CUT_PIXELS else _QUICK
-    forms = {_RAW: raw, _ZSTD: zstandard.ZstdCompressor(level=level).compress(raw)}
+    forms = {_RAW: raw, _ZSTD: zstandard.ZstdCompressor(level=_QUICK).compress(raw)}
+    if len(forms[_ZSTD]) < _HOPELESS * rival and len(raw) <= _CUT_PIXELS:
+        forms[_ZSTD] = zstandard.ZstdCompressor(level=_THOROUGH).compress(raw)
     if values[-1] == 1:
         forms[_BITS] = np.packbits(classes).tobytes()
     form = min(forms, key=lambda form: len(forms[form]))
@@ -154,7 +175,7 @@ def _decode_plain(body: bytes, shape: tuple[int, int], form: int) -> U8:
     return np.frombuffer(raw, np.uint8).reshape(shape).copy()
 
 
-def _encode_modeled(classes: U8, values: U8, previous: U8 | None) -> bytes:
+def _encode_modeled(classes: U8, values: U8, previous: U8 | None) -> _Draft:
     kind = _SCENE if values[-1] < _SCENE_CLASSES and values[-1] > 1 else _PAIR
     start = kind | (0 if previous is None else _PREVIOUS)
     height, width = classes.shape
@@ -170,20 +191,25 @@ def _encode_modeled(classes: U8, values: U8, previous: U8 | None) -> bytes:
         prefix = bytes((start,))
     else:
         prefix = bytes((start | 16, *values.tolist()))
-    rank = np.searchsorted(values, classes)
+    # Eight bits a pixel: of a whole tile, 64-bit ones would take a gigabyte.
+    ranks = np.zeros(256, np.uint8)
+    ranks[values] = np.arange(len(values))
+    rank = looked_up(ranks, classes).ravel()
     encoder = constriction.stream.queue.RangeEncoder()
-    coded: list[tuple[I32, F32]] = []
+    coded: list[_Coded] = []
 
-    def put(table: F32, rows: I64, columns: I64) -> I64:
-        known = rank[rows, columns]
-        symbols = known.astype(np.int32)
-        encoder.encode(symbols, _FAMILY, table)
-        if rank.size <= _CUT_PIXELS:
-            coded.append((symbols, table))
-        return known
+    def put(table: F32, positions: I64) -> I32:
+        symbols = rank[positions].astype(np.int32)
+        for start in range(0, len(symbols), _PIECE):
+            piece = slice(start, start + _PIECE)
+            if rank.size <= _CUT_PIXELS:
+                position, state = encoder.pos()
+                coded.append(_Coded(position, state, symbols[piece], table[piece].copy()))
+            encoder.encode(symbols[piece], _FAMILY, table[piece])
+        return symbols
 
     walk(classes.shape, values, kind == _SCENE, previous, put)
-    return prefix + _cut(encoder.get_compressed().astype(">u4").tobytes(), coded)
+    return _Draft(prefix, encoder.get_compressed().astype(">u4").tobytes(), coded)
 
 
 def _decode_modeled(
@@ -191,37 +217,82 @@ def _decode_modeled(
 ) -> U8:
     decoder = constriction.stream.queue.RangeDecoder(_words(words))
 
-    def take(table: F32, rows: I64, columns: I64) -> I64:
+    def take(table: F32, positions: I64) -> I32:
         try:
             symbols: I32 = decoder.decode(_FAMILY, table)
         except AssertionError as error:
             raise CorruptError("a mask payload holds words that no encoder writes") from error
-        return symbols.astype(np.int64)
+        return symbols
 
-    return values[walk(shape, values, kind == _SCENE, previous, take)]
+    return looked_up(values, walk(shape, values, kind == _SCENE, previous, take))
 
 
-def _cut(words: bytes, coded: list[tuple[I32, F32]]) -> bytes:
+class _Coded(NamedTuple):
+    """Pixels that were encoded one after the other."""
+
+    position: int
+    """Words that the encoder had settled before them."""
+    state: tuple[int, int]
+    """The encoder's interval before them: lower end and range."""
+    symbols: I32
+    """(n,)."""
+    table: F32
+    """(n, K) frequencies."""
+
+
+class _Draft(NamedTuple):
+    """A payload whose end may still be cut."""
+
+    prefix: bytes
+    words: bytes
+    coded: list[_Coded]
+
+    @property
+    def size(self) -> int:
+        """Bytes, before they are cut."""
+        return len(self.prefix) + len(self.words)
+
+    def finish(self) -> bytes:
+        """Payload without the bytes that do not matter."""
+        return self.prefix + _cut(self.words, self.coded)
+
+
+def _cut(words: bytes, coded: list[_Coded]) -> bytes:
     """Cut the bytes at the end that do not matter to a decoder that reads zeros there."""
     if not coded:
         return words
-    symbols = np.concatenate([known for known, _ in coded])
-    frequencies = np.concatenate([table for _, table in coded])
+    # What the last words say is known before the last pixels: only those are decoded, as long as
+    # the two words that the decoder looks at when it begins are the same.
+    settled = len(words) // 4 - _LAST_WORDS
+    last = max((k for k, piece in enumerate(coded) if piece.position <= settled), default=0)
 
     def decodes(block: bytes) -> bool:
+        alike = 4 * (coded[last].position + 2)
+        pieces = coded[last if block[:alike] == words[:alike] else 0 :]
         decoder = constriction.stream.queue.RangeDecoder(_words(block))
+        decoder.seek(pieces[0].position, pieces[0].state)
         try:
-            return bool(np.array_equal(decoder.decode(_FAMILY, frequencies), symbols))
+            return all(
+                np.array_equal(decoder.decode(_FAMILY, piece.table), piece.symbols)
+                for piece in pieces
+            )
         except AssertionError:
             return False
 
-    for length in range(max(1, len(words) - 7), len(words)):
+    found = words
+    shortest, longest = max(1, len(words) - _MOST_CUT), len(words) - 1
+    while shortest <= longest:
         # Any number inside the coder's last interval will do: try the cut one and its successor.
+        length = (shortest + longest) // 2
         rounded = int.from_bytes(words[:length], "big") + 1
-        for block in (words[:length], rounded.to_bytes(length + 1, "big")[1:]):
-            if decodes(block):
-                return block
-    return words
+        blocks = (words[:length], rounded.to_bytes(length + 1, "big")[1:])
+        block = next((block for block in blocks if decodes(block)), None)
+        if block is None:
+            shortest = length + 1
+        else:
+            found, longest = block, length - 1
+            # ^ if a length will do, longer ones would
+    return found
 
 
 def _words(block: bytes) -> npt.NDArray[np.uint32]:

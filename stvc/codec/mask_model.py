@@ -1,5 +1,7 @@
 """Order and probabilities of a mask's pixels; shared by encoder and decoder of ``mask_coder``.
 
+What is here is the definition, in numpy; ``mask_native`` does the same in C.
+
 The raster is walked from coarse to fine: one pixel, then for each spacing h = ..., 4, 2, 1 four
 passes that fill the centers of the coarser lattice's squares (in two checkerboard halves) and then
 the middles of their sides (horizontal, then vertical ones). All pixels of a pass are predicted at
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +26,10 @@ from stvc.types import U8
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
 
-_CHUNK = 4096
+CHUNK = 4096
+"""Cells of a pass that make one step."""
 _PLAN_PIXELS = 2**17
 _NEAR = 8
 _FEW_PIXELS = 256
@@ -45,7 +50,8 @@ def _frequencies() -> F32:
     return np.array(table, dtype=np.float32)
 
 
-_FREQUENCIES = _frequencies()
+FREQUENCIES = _frequencies()
+"""By drop: how far a class's votes lie below the most, in 1/64 nat."""
 
 
 def walk(
@@ -53,8 +59,8 @@ def walk(
     values: U8,
     scene: bool,
     previous: U8 | None,
-    code: Callable[[F32, I64, I64], I64],
-) -> I64:
+    code: Callable[[F32, I64], Ints],
+) -> U8:
     """Visit all pixels from coarse to fine.
 
     Parameters
@@ -68,12 +74,13 @@ def walk(
     previous : ndarray, (H, W) uint8, optional
         A raster that resembles this one.
     code : callable
-        Gets frequencies (n, K) of n pixels, integers in float32, with their rows and columns, and
-        returns their symbols (n,): indexes into ``values``, just encoded or decoded.
+        Gets frequencies (n, K) of n pixels, integers in float32, with their positions in the flat
+        raster, both lent until it returns, and gives back their symbols (n,): indexes into
+        ``values``, just encoded or decoded.
 
     Returns
     -------
-    ndarray, (H, W) int64
+    ndarray, (H, W) uint8
         All symbols.
     """
     tables = load_tables(scene, previous is not None)
@@ -83,11 +90,9 @@ def walk(
     affinity = _pairs(tables.affinity[:, :, labels])
     before = None
     if previous is not None:
-        to_label = np.full(256, missing, np.uint8)
-        to_label[np.arange(missing) if scene else values] = np.arange(missing)
-        before = np.append(to_label[previous], np.uint8(missing))
+        before = np.append(relabeled(previous, values, scene, missing), np.uint8(missing))
     known = np.full(shape[0] * shape[1] + 1, missing, np.uint8)
-    symbols = np.zeros(shape, np.int64)
+    symbols = np.zeros(shape[0] * shape[1], np.uint8)
     counts, rough = np.zeros(len(values), np.int64), np.zeros(2, np.int64)
     for steps in _plan(*shape):
         # Pixels of one pass must not see each other, however they are cut into steps.
@@ -97,18 +102,26 @@ def walk(
             votes = _shared_votes(tables, affinity, labels, step, around, before, tally)
             votes = votes * int(tables.scale[step.kind, state]) >> 8
             drop = votes.max(axis=1, keepdims=True) - votes
-            table = _FREQUENCIES[np.minimum(drop, _LARGEST_DROP)]
-            found = code(table, step.rows, step.columns)
-            symbols[step.rows, step.columns] = found
+            table = FREQUENCIES[np.minimum(drop, _LARGEST_DROP)]
+            positions = step.rows * shape[1] + step.columns
+            found = code(table, positions)
+            symbols[positions] = found
             label = labels[found].astype(np.uint8)
-            known[step.rows * shape[1] + step.columns] = label
+            known[positions] = label
             counts += np.bincount(found, minlength=len(values))
             if step.spacing <= _ROUGH_SPACING:
                 near = around[:, :_NEAR]
                 first = near[np.arange(len(near)), (near != missing).argmax(axis=1)]
                 seen = first != missing
                 rough += (int((first != label)[seen].sum()), int(seen.sum()))
-    return symbols
+    return symbols.reshape(shape)
+
+
+def relabeled(previous: U8, values: U8, scene: bool, missing: int) -> U8:
+    """Classes of the raster before in the tables' terms, `missing` for those they do not know."""
+    to_label = np.full(256, missing, np.uint8)
+    to_label[np.arange(missing) if scene else values] = np.arange(missing)
+    return to_label[previous]
 
 
 def _roughness(rough: I64) -> int:
@@ -256,8 +269,8 @@ def _steps(
     height, width = shape
     down = len(range(corner[0] * spacing, height, 2 * spacing))
     across = len(range(corner[1] * spacing, width, 2 * spacing))
-    for start in range(0, down * across, _CHUNK):
-        cell = np.arange(start, min(start + _CHUNK, down * across))
+    for start in range(0, down * across, CHUNK):
+        cell = np.arange(start, min(start + CHUNK, down * across))
         row, column = cell // across, cell % across
         if kind < 2:
             half = (row + column) % 2 == kind

@@ -46,7 +46,10 @@ class Tile:
 
 def nodata_of(pixels: U16) -> Bool:
     """(T, C, H, W) DN to (T, H, W): true where every band is 0."""
-    return np.asarray((pixels == 0).all(1))
+    none: Bool = pixels[:, 0] == 0
+    for band in range(1, pixels.shape[1]):  # band by band: memory holds one more, not all
+        none &= pixels[:, band] == 0
+    return none
 
 
 def tiles_of(grid: GroupGrid) -> list[Tile]:
@@ -159,9 +162,9 @@ class Place:
             out[: tile.size[0], : tile.size[1]] = flags[tile.rows, tile.columns]
             return out
 
-        nothing = np.zeros_like(nodata)
         if self.settings.lossless:
-            dont_care = padded(nothing)
+            dont_care = padded(np.broadcast_to(np.False_, nodata.shape))
+            # ^ a whole image of zeros for each of its tiles would cost more than coding them
         else:
             dont_care = padded(nodata if self.settings.clouds is CloudMode.KEEP else unclear)
         return UnitContext(

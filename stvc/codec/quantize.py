@@ -85,8 +85,10 @@ def quantize(
     array, int32
         Symbols, magnitude at most `MAX_SYMBOL`.
     """
-    magnitude = np.floor(np.abs(residual) / steps + dead_zone)
-    return np.asarray(np.sign(residual) * np.minimum(magnitude, MAX_SYMBOL), np.int32)
+    magnitude = np.abs(residual) / steps
+    magnitude += dead_zone
+    np.minimum(np.floor(magnitude, out=magnitude), MAX_SYMBOL, out=magnitude)
+    return np.asarray(np.copysign(magnitude, residual, out=magnitude), np.int32)
 
 
 def dequantize(symbols: I32, steps: npt.NDArray[np.int64], shrink: tuple[int, int]) -> I32:

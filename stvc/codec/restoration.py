@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc import config
+from stvc.codec import restoration_native
 from stvc.codec.quantize import SKIPPED, STEP_OCTAVE, step_size
 from stvc.codec.transform import BLOCK, I32
 from stvc.errors import ModelError
@@ -52,7 +53,7 @@ _LIMIT = 127
 _BEYOND = 1 << 29
 # ^ four times what pixels can ask for: only damaged payloads come here
 _RECIPROCAL_BITS = 20
-_FINER = 2
+FINER = 2
 """Bits by which the last layer's output is finer than activations."""
 _CHUNK = 1 << 14
 # ^ pixels whose features stay in a core's cache
@@ -75,14 +76,17 @@ class Scene:
     """Whether the unit had nothing to be predicted from."""
 
 
+def _reciprocal(step: int) -> int:
+    return (1 << (_RECIPROCAL_BITS + UNIT_BITS)) // step
+
+
 def _in_units(planes: npt.NDArray[np.generic], step: int) -> I16:
     """Express planes (units of 2**-4 DN) in units of 2**-5 step, modulo 2**16.
 
     Differences of up to a thousand steps survive the modulus; no decoded picture has larger ones.
     """
-    reciprocal = float((1 << (_RECIPROCAL_BITS + UNIT_BITS)) // step)
     scaled = planes.astype(np.float64)
-    scaled *= reciprocal
+    scaled *= float(_reciprocal(step))
     # ^ exact: 26 bits times 25
     scaled += 1 << _RECIPROCAL_BITS >> 1
     scaled *= 2.0**-_RECIPROCAL_BITS
@@ -197,6 +201,11 @@ def corrections(decoded: I32, predicted: I32, symbols: I32, scene: Scene) -> I32
     array, (C, H, W) int32
         What to add at full strength, units of 2**-8 base step.
     """
+    if restoration_native.LEVEL and config.arithmetic() == "fastest":
+        reciprocal = _reciprocal(int(step_size(scene.step_index)))
+        return restoration_native.corrections(
+            decoded, predicted, _blocks(symbols, scene), reciprocal
+        )
     import torch
 
     from stvc.model.arithmetic import exact_products
@@ -261,16 +270,17 @@ def _layers() -> Callable[[Tensor], Tensor]:
     import torch
 
     from stvc.model.arithmetic import Arithmetic
-    from stvc.model.int8 import OFFSET, product, usable
+    from stvc.model.int8 import product, usable
+    from stvc.model.int8_passes import OFFSET
 
-    tensors = _weights()
+    tensors = weights()
     names = sorted({name.partition(".")[0] for name in tensors})
     if config.arithmetic() in ("fastest", "int8") and usable():
         maps = []
         for k, name in enumerate(names):
             weight = tensors[f"{name}.weight"]
             last = k == len(names) - 1
-            bits = tensors[f"{name}.bits"].double() - (_FINER if last else 0)
+            bits = tensors[f"{name}.bits"].double() - (FINER if last else 0)
             scale = 2.0**-bits
             base = OFFSET if k == 0 else 0
             bias = tensors[f"{name}.bias"].double() - base * weight.double().sum(1)
@@ -293,7 +303,7 @@ def _layers() -> Callable[[Tensor], Tensor]:
         arithmetic.linear(
             tensors[f"{name}.weight"],
             tensors[f"{name}.bias"],
-            tensors[f"{name}.bits"] - (_FINER if name == names[-1] else 0),
+            tensors[f"{name}.bits"] - (FINER if name == names[-1] else 0),
         )
         for name in names
     ]
@@ -307,7 +317,8 @@ def _layers() -> Callable[[Tensor], Tensor]:
     return slow
 
 
-def _weights() -> dict[str, Tensor]:
+def weights() -> dict[str, Tensor]:
+    """Weight, bias and bits of the layers "0", "1" and "2"; the last one's bits lack `FINER`."""
     from safetensors.torch import load_file
 
     tensors = load_file(WEIGHTS)

@@ -7,7 +7,7 @@ process, on any machine: the bytes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.backgrounds import at_frame
-from stvc.codec.decoder import FrameDecoder
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import error_stats, ndvi_bands
+from stvc.codec.packed_state import PackedState, unpack
 from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import Link
 from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit import UnitContext
 from stvc.codec.unit_encoder import encode_unit
+from stvc.codec.unit_plan import UnitPlan
 from stvc.types import Series
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def code_tile(
     flags: tuple[Bool, Bool],
     group: int,
     max_bytes: int | None = None,
+    chosen: UnitPlan | None = None,
 ) -> CodedTile:
     """Code one date of a tile, and let its references advance.
 
@@ -71,6 +74,8 @@ def code_tile(
     group : int
     max_bytes : int, optional
         Longest payload.
+    chosen : UnitPlan, optional
+        What it is predicted from, if that is settled.
     """
     unclear, nodata = flags
     grid = rules.place.grids[group]
@@ -84,6 +89,7 @@ def code_tile(
         max_error=settings.max_error,
         restored=settings.restored,
         max_bytes=max_bytes,
+        chosen=chosen,
     )
     shown = rules.finish(context, unit.decoded, nodata)
     state.update(unit.decoded, context.unclear, context.day, unit.shift)
@@ -118,8 +124,10 @@ class TileJob:
     """Index of the first one in the archive."""
     fresh: ReferenceState
     """Of a tile that nothing is known of but its background."""
-    known: dict[int, ReferenceState]
+    known: dict[int, ReferenceState | PackedState]
     """What older frames left behind, by index."""
+    plans: tuple[UnitPlan | None, ...]
+    """Of each date, what it is predicted from, if that is settled."""
 
 
 class Spread(Protocol):
@@ -148,7 +156,7 @@ def work(job: TileJob) -> list[CodedTile]:
     model, rules = load_model(job.model_id), FrameDecoder(job.place, None)
     height, width = job.tile.size
     local = Tile(job.tile.index, slice(0, height), slice(0, width))
-    states = dict(job.known)
+    states = {k: unpack(kept, job.fresh) for k, kept in job.known.items()}
     coded = []
     for t, (seconds, link) in enumerate(zip(job.seconds, job.links, strict=True)):
         before, after = (states[k] if k >= 0 else None for k in link)
@@ -156,13 +164,21 @@ def work(job: TileJob) -> list[CodedTile]:
         state.background = job.fresh.background
         flags = job.unclear[t], job.nodata[t]
         context = job.place.context(job.group, local, *flags, seconds)
-        coded.append(code_tile(rules, job.pixels[t], context, state, model, flags, job.group))
+        chosen = job.plans[t]
+        coded.append(
+            code_tile(rules, job.pixels[t], context, state, model, flags, job.group, chosen=chosen)
+        )
         states[job.first + t] = state
     return coded
 
 
 def spread_tiles(
-    spread: Spread | None, series: Series, decoder: FrameDecoder, model: EntropyModel, first: int
+    spread: Spread | None,
+    series: Series,
+    decoder: FrameDecoder,
+    model: EntropyModel,
+    first: int,
+    plans: Mapping[tuple[int, int, int], UnitPlan],
 ) -> dict[tuple[int, int], list[CodedTile]] | None:
     """Let all tiles of a series be coded by others.
 
@@ -176,6 +192,8 @@ def spread_tiles(
     model : EntropyModel
     first : int
         Index of the first new frame.
+    plans : mapping
+        Settled predictions by place in coding order, group and tile.
 
     Returns
     -------
@@ -214,6 +232,7 @@ def spread_tiles(
                     first,
                     fresh,
                     known,
+                    tuple(plans.get((t, g, tile.index)) for t in range(len(seconds))),
                 )
             )
     coded = list(spread(work, jobs))

@@ -16,17 +16,14 @@ import numpy.typing as npt
 
 from stvc.codec import predicted_unit, raw_unit
 from stvc.codec.bound import decode_bound
-from stvc.codec.entropy import (
-    PLAIN_BANDS,
-    decode_network,
-    decode_plain,
-)
+from stvc.codec.entropy import PLAIN_BANDS, Request, decode_networks, decode_plain
 from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
 from stvc.codec.quantize import importance_class, token_steps
 from stvc.codec.rangecoder import Reader
 from stvc.codec.references import ReferenceState
 from stvc.codec.spectral import Klt
 from stvc.codec.synthesis import predict_unit, synthesize
+from stvc.codec.transform import I32
 from stvc.codec.unit_plan import UnitPlan, read_plan, resting_plan
 from stvc.errors import CorruptError
 from stvc.model.architecture import SCALES
@@ -68,12 +65,54 @@ class UnitContext:
     """``clouds="coarse"``."""
 
 
+@dataclass(frozen=True)
+class OpenUnit:
+    """A unit whose header is read: what is left are its symbols and, after them, its pixels."""
+
+    reader: Reader
+    context: UnitContext
+    plan: UnitPlan
+    refs: ReferenceCoefficients
+    predicted: I32
+    steps: npt.NDArray[np.int64]
+    importance: U8
+    symbols: I32 | None
+    """(C, N, 64) of the plain coder; None if the network has to read them (see `request_of`)."""
+    bounded: bool
+
+
+Pixels = tuple[U16, tuple[int, int]]
+"""(C, H, W) padded, and the registration shift."""
+
+
 def decode_unit(
     payload: bytes, context: UnitContext, state: ReferenceState, model: EntropyModel
-) -> tuple[U16, tuple[int, int]]:
+) -> Pixels:
     """Decode one unit; returns (pixels (C, H, W) padded, registration shift).
 
-    Sets ``state.memory``; the caller updates the rest of the state.
+    Sets ``state.memory``; the caller updates the rest of the state. Several units that do not need
+    each other are decoded faster together: `open_unit`, `decode_networks`, `close_unit`.
+
+    Raises
+    ------
+    CorruptError
+        If the payload cannot have been written by `encode_unit`.
+    """
+    unit = open_unit(payload, context, state, model)
+    if not isinstance(unit, OpenUnit):
+        return unit
+    if unit.symbols is not None:
+        return close_unit(unit, unit.symbols, model)
+    (symbols,) = decode_networks(model, [request_of(unit, model)])
+    if isinstance(symbols, CorruptError):
+        raise symbols
+    return close_unit(unit, symbols, model)
+
+
+def open_unit(
+    payload: bytes, context: UnitContext, state: ReferenceState, model: EntropyModel
+) -> OpenUnit | Pixels:
+    """Read a unit as far as it goes without the network; arguments as for `decode_unit`.
 
     Raises
     ------
@@ -105,23 +144,48 @@ def decode_unit(
     refs = reference_coefficients(state, context.klt, plan.shift, context.day)
     predicted = predict_unit(refs, plan)
     steps = token_steps(plan.step_index, importance)
+    symbols = None
     if coder == PLAIN:
         scales = np.array([reader.uniform(SCALES) for _ in range(c * len(PLAIN_BANDS))], np.int64)
         symbols = decode_plain(reader, importance, scales.reshape(c, -1), model.models)
-    else:
-        features = features_of(model, refs, predicted, steps, importance, plan, context)
-        symbols = decode_network(reader, model, features, importance)
-    shaped = symbols.reshape(predicted.shape)
-    if (np.abs(shaped.astype(np.int64)) * steps[None, :, :, None]).max() > _MAX_RESIDUAL:
+    bounded = bool(flags & BOUNDED)
+    return OpenUnit(reader, context, plan, refs, predicted, steps, importance, symbols, bounded)
+
+
+def request_of(unit: OpenUnit, model: EntropyModel) -> Request:
+    """Ask for a unit's symbols (see `stvc.codec.entropy.decode_networks`)."""
+    features = features_of(
+        model, unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, unit.context
+    )
+    return Request(unit.reader, features, unit.importance)
+
+
+def close_unit(unit: OpenUnit, symbols: I32, model: EntropyModel) -> Pixels:
+    """Decode the pixels of an open unit from its symbols (C, N, 64).
+
+    Raises
+    ------
+    CorruptError
+        If no encoder writes such symbols.
+    """
+    plan, context = unit.plan, unit.context
+    shaped = symbols.reshape(unit.predicted.shape)
+    if (np.abs(shaped.astype(np.int64)) * unit.steps[None, :, :, None]).max() > _MAX_RESIDUAL:
         raise CorruptError(
             "a residual is beyond what 16-bit pixels can need; the payload is damaged"
         )
     concealed = np.zeros_like(context.hidden) if context.coarse else context.hidden
     decoded = synthesize(
-        predicted, shaped, importance, plan, context.klt, concealed, refs.unpredicted
+        unit.predicted,
+        shaped,
+        unit.importance,
+        plan,
+        context.klt,
+        concealed,
+        unit.refs.unpredicted,
     )
-    if flags & BOUNDED:
-        decoded = decode_bound(reader, decoded, shaped, context.required, model.models)
+    if unit.bounded:
+        decoded = decode_bound(unit.reader, decoded, shaped, context.required, model.models)
     return decoded, plan.shift
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec import entropy, predicted_unit, raw_unit
+from stvc.codec import predicted_unit, raw_unit
 from stvc.codec.analysis import DEAD_ZONE, UnitAnalysis, analyze, finished, with_levels
 from stvc.codec.bound import encode_bound
 from stvc.codec.budget import coarser_step
@@ -35,7 +35,7 @@ from stvc.codec.unit import (
     UnitContext,
     features_of,
 )
-from stvc.codec.unit_plan import write_plan
+from stvc.codec.unit_plan import UnitPlan, write_plan
 from stvc.errors import QualityError
 from stvc.model.architecture import SCALES
 from stvc.model.features import UnitFeatures
@@ -47,6 +47,7 @@ U16 = npt.NDArray[np.uint16]
 
 _PLAN_BITS = 160
 """What a plan, a flag byte and the end of the range coder's words take at most, or nearly."""
+_SCALE_BITS = 6
 _PREDICT_ONLY = 10
 """Bounds up to this (DN) are coded in the pixel domain without trying the lossy layer."""
 
@@ -77,6 +78,7 @@ def encode_unit(
     optimize: bool = True,
     restored: bool = True,
     max_bytes: int | None = None,
+    chosen: UnitPlan | None = None,
 ) -> EncodedUnit:
     """Encode one unit.
 
@@ -95,6 +97,8 @@ def encode_unit(
         Whether the unit may be restored.
     max_bytes : int, optional
         Longest payload; the step grows until it fits. Not together with ``max_error``.
+    chosen : UnitPlan, optional
+        Whose prediction to use, instead of choosing one. Not together with ``max_bytes``.
     """
     if max_bytes is not None:
         return _encode_within(pixels, context, state, model, restored, max_bytes)
@@ -103,7 +107,7 @@ def encode_unit(
         predicted = _encode_predicted(pixels, context, state, max_error)
         if max_error <= _PREDICT_ONLY:
             return predicted
-    how = _How(max_error, optimize and max_error is None, restored)
+    how = _How(max_error, optimize and max_error is None, restored, chosen=chosen)
     unit = _encode_transformed(pixels, context, state, model, how)
     return predicted if predicted and len(predicted.payload) < len(unit.payload) else unit
 
@@ -119,6 +123,8 @@ class _How:
     """Without the network."""
     worthwhile: float = float("inf")
     """Bits above which levels are not optimized: they will not be used."""
+    chosen: UnitPlan | None = None
+    """What to predict from, if that is settled."""
 
 
 def _encode_within(
@@ -139,7 +145,7 @@ def _encode_within(
         unit = _analyzed(pixels, context, state, _How(step_index=step_index))
         symbols = unit.symbols.reshape(len(pixels), -1, 64)
         scales, bits = plain_scales(symbols, unit.importance, model.models)
-        return bits + 6 * scales.size + _PLAN_BITS
+        return bits + _SCALE_BITS * scales.size + _PLAN_BITS
 
     saving = min(1.0, first.bits_network / max(first.bits_plain, 1.0))
     step = coarser_step(plain_bits, context.base_step, 8.0 * max_bytes, saving)
@@ -182,6 +188,7 @@ def _analyzed(pixels: U16, context: UnitContext, state: ReferenceState, how: _Ho
         coarse=context.coarse,
         dead_zone=DEAD_ZONE if how.max_error is None else 0.5,
         finish=False,
+        chosen=how.chosen,
     )
 
 
@@ -204,15 +211,18 @@ def _encode_transformed(
     c = len(pixels)
     symbols = unit.symbols.reshape(c, -1, 64)
     network: list[Batch] = []
+    network_bits: float | None = None
     if not how.plain:
         features = features_of(
             model, unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, context
         )
         network = network_batches(model, features, unit.importance, symbols)
         if twice and isinstance(features, UnitFeatures):
-            unbounded = how.worthwhile == float("inf")
-            if unbounded or batch_bits(network, model.models) <= how.worthwhile:
-                unit, network = _optimized(unit, network, features, model)
+            network_bits = batch_bits(network, model.models)
+            if network_bits <= how.worthwhile:
+                unit, network, network_bits = _optimized(
+                    unit, network, network_bits, features, model
+                )
             unit = finish_unit(unit, context, how.restored)
             decoded, symbols = unit.decoded, unit.symbols.reshape(c, -1, 64)
     scales, plain_bits = plain_scales(symbols, unit.importance, model.models)
@@ -223,8 +233,10 @@ def _encode_transformed(
         write_batches(writer, network, model.models)
         bits = 8.0 * len(writer.getvalue()), plain_bits
     else:
-        bits = batch_bits(network, model.models), plain_bits
-    coder = PLAIN if how.plain or bits[1] + 6 * scales.size < bits[0] else NETWORK
+        if network_bits is None:
+            network_bits = batch_bits(network, model.models)
+        bits = network_bits, plain_bits
+    coder = PLAIN if how.plain else cheaper_coder(*bits, scales.size)
     if coder == PLAIN:
         writer = Writer()
         write_plan(writer, unit.plan, context, state)
@@ -246,6 +258,11 @@ def _encode_transformed(
     return EncodedUnit(payload, decoded, unit.plan.shift, coder, *bits, state.memory)
 
 
+def cheaper_coder(network_bits: float, plain_bits: float, scales: int) -> int:
+    """Choose between the network and the plain coder, which names its scales besides."""
+    return PLAIN if plain_bits + _SCALE_BITS * scales < network_bits else NETWORK
+
+
 def finish_unit(unit: UnitAnalysis, context: UnitContext, restored: bool) -> UnitAnalysis:
     """Decode an analyzed unit as `encode_unit` will; one of which nothing is visible is done."""
     if (unit.importance == SKIPPED).all():
@@ -261,24 +278,33 @@ def optimized(unit: UnitAnalysis, context: UnitContext, model: EntropyModel) -> 
     assert isinstance(features, UnitFeatures)
     symbols = unit.symbols.reshape(len(unit.symbols), -1, 64)
     network = network_batches(model, features, unit.importance, symbols)
-    return _optimized(unit, network, features, model)[0]
+    bits = batch_bits(network, model.models)
+    return _optimized(unit, network, bits, features, model)[0]
 
 
 def _optimized(
-    unit: UnitAnalysis, network: list[Batch], features: UnitFeatures, model: EntropyModel
-) -> tuple[UnitAnalysis, list[Batch]]:
-    """Choose levels by the network's rates; the unit as it was if that saves nothing."""
+    unit: UnitAnalysis,
+    network: list[Batch],
+    bits: float,
+    features: UnitFeatures,
+    model: EntropyModel,
+) -> tuple[UnitAnalysis, list[Batch], float]:
+    """Choose levels by the network's rates; the unit as it was if that saves nothing.
+
+    The unit's batches and their ``bits`` come along.
+    """
     places = batch_places(unit.importance, len(unit.symbols))
     in_steps = (unit.residual / unit.steps[None, :, :, None]).reshape(-1)
     plain, location, scale = (np.concatenate(part) for part in zip(*network, strict=True))
     residual = in_steps[np.concatenate(places)]
     levels = choose_levels(residual, plain, location, scale, unit.plan.shrink, model.models)
     if levels is None:
-        return unit, network
+        return unit, network, bits
     flat = np.zeros(unit.symbols.size, np.int32)
     flat[np.concatenate(places)] = levels
     symbols = flat.reshape(unit.symbols.shape)
     again = network_batches(model, features, unit.importance, flat.reshape(len(symbols), -1, 64))
-    if entropy.batch_bits(again, model.models) >= entropy.batch_bits(network, model.models):
-        return unit, network
-    return with_levels(unit, symbols), again
+    fewer = batch_bits(again, model.models)
+    if fewer >= bits:
+        return unit, network, bits
+    return with_levels(unit, symbols), again, fewer

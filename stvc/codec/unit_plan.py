@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.profiles import profiles_of
-from stvc.codec.quantize import MAX_STEP_INDEX
+from stvc.codec.quantize import MAX_STEP_INDEX, step_size
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.references import ReferenceState
 from stvc.codec.registration import MAX_SHIFT
@@ -42,6 +42,16 @@ class UnitPlan:
     """Reconstruction points, see `quantize.dequantize`."""
     strengths: npt.NDArray[np.int64]
     """(C,) of restoration, see `stvc.codec.restoration`."""
+
+    def offsets_at(self, step_index: int) -> npt.NDArray[np.int64]:
+        """DC offsets of nearly the same size in DN with another step."""
+        ratio = int(step_size(self.step_index)) / int(step_size(step_index))
+        moved = np.clip(np.rint(self.offsets * ratio), -MAX_OFFSET, MAX_OFFSET)
+        return np.asarray(moved, np.int64)
+
+
+Plans = dict[tuple[int, int, int], UnitPlan]
+"""What was chosen for units, by place in coding order, group and tile."""
 
 
 def resting_plan(state: ReferenceState, step_index: int) -> UnitPlan:

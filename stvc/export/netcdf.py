@@ -75,11 +75,10 @@ def stream_netcdf(
     import netCDF4
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = 0
     file: Any = None
     with replacing(path) as scratch:
         try:
-            for where, frame, block in runs(stream):
+            for where, frame, block in runs(stream, progress):
                 if file is None:
                     _write_around(skeleton(stream, frame), scratch)
                     file = netCDF4.Dataset(scratch, "a")
@@ -87,9 +86,6 @@ def stream_netcdf(
                         _define(file, name, frame, pixels, stream.count, physical=physical)
                 for name, pixels in block.items():
                     file.variables[name][where] = _stored(pixels)
-                done += where.stop - where.start
-                if progress is not None:
-                    progress(done, stream.count, "exporting")
         finally:
             if file is not None:
                 file.close()

@@ -112,12 +112,16 @@ def frames_between(times: Sequence[str], first: date | None, last: date | None) 
     return every[chosen]
 
 
-def runs(stream: FrameStream) -> Iterator[tuple[slice, xr.Dataset, dict[str, Pixels]]]:
+def runs(
+    stream: FrameStream, progress: Progress | None = None
+) -> Iterator[tuple[slice, xr.Dataset, dict[str, Pixels]]]:
     """Gather frames that stand beside each other, so that chunks are written once.
 
     Parameters
     ----------
     stream : FrameStream
+    progress : callable, optional
+        Called with (done, total, what) when a run has been dealt with: the next is asked for.
 
     Yields
     ------
@@ -129,6 +133,15 @@ def runs(stream: FrameStream) -> Iterator[tuple[slice, xr.Dataset, dict[str, Pix
     CorruptInputError
         If there is no frame.
     """
+    done = 0
+    for where, frame, block in _gathered(stream):
+        yield where, frame, block
+        done += where.stop - where.start
+        if progress is not None:
+            progress(done, stream.count, "exporting")
+
+
+def _gathered(stream: FrameStream) -> Iterator[tuple[slice, xr.Dataset, dict[str, Pixels]]]:
     held: list[xr.Dataset] = []
     start = length = 0
     for position, one in stream.frames:

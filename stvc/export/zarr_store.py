@@ -49,13 +49,12 @@ def stream_zarr(
         import zarr
     except ImportError as missing:
         ask_for_extra("Zarr", missing, "zarr")
-    done = 0
     group: Any = None
     with replacing_folder(path, _MARK) as scratch, warnings.catch_warnings():
         # Consolidated metadata is not in the specification yet; a reader that does not know it
         # finds the metadata array by array.
         warnings.filterwarnings("ignore", category=_zarr_warning())
-        for where, frame, block in runs(stream):
+        for where, frame, block in runs(stream, progress):
             if group is None:
                 _write_around(skeleton(stream, frame), scratch)
                 group = zarr.open_group(scratch, mode="r+", zarr_format=3)
@@ -63,9 +62,6 @@ def stream_zarr(
                     _define(group, name, frame, pixels, stream.count, physical=physical)
             for name, pixels in block.items():
                 group[name][where] = pixels
-            done += where.stop - where.start
-            if progress is not None:
-                progress(done, stream.count, "exporting")
         # One request instead of one per array: a map client opens the store over the network.
         zarr.consolidate_metadata(scratch, zarr_format=3)
     return path

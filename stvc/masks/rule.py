@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stvc.errors import CorruptInputError
 from stvc.masks.growth import grown
+from stvc.masks.lookup import looked_up
 from stvc.types import U8
 
 Bool = npt.NDArray[np.bool_]
@@ -190,7 +191,7 @@ class MaskRule:
         """
         table = np.zeros(256, dtype=np.bool_)
         table[sorted(self.values)] = True
-        found: Bool = table[classes]
+        found: Bool = looked_up(table, classes)
         return grown(found, self.grow) if self.grow else found
 
 

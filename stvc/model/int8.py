@@ -17,32 +17,25 @@ from stvc.model.architecture import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
     GROUPS,
-    KEY_LIMIT,
-    LOGIT_SHIFT,
     RESIDUAL_BITS,
-    SCALE_OCTAVE,
-    SCALE_ZERO,
-    SCALES,
     NetworkConfig,
     TokenLayout,
 )
 from stvc.model.arithmetic import Arithmetic
+from stvc.model.int8_native import passes
+from stvc.model.int8_passes import OFFSET
 from stvc.model.neighbors import Neighbors
-from stvc.model.network import EXP_STEPS, LIMIT, LOCATION_LIMIT, TO_RESIDUAL, EntropyNetwork, Steps
+from stvc.model.network import LIMIT, TO_RESIDUAL, EntropyNetwork, Steps
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-OFFSET = 128
-"""Of activations in uint8."""
 _EXACT = 1 << 24
 _FEW = 160
 # ^ rows up to which a plain product and separate passes cost less than a fused one
 _TRIALS = ((16, 544, 128), (48, 128, 256), (331, 256, 128), (8, 1, 128), (8, 15, 128))
 # ^ rows, columns, outputs of the products that are tried out
-_CHUNK = 48
-# ^ query blocks whose keys and logits stay in a core's cache
 Map = Callable[["Tensor"], "Tensor"]
 
 
@@ -155,7 +148,6 @@ class Int8Network(EntropyNetwork):
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], config: NetworkConfig) -> None:
-        import torch
 
         super().__init__(tensors, config, Arithmetic("float32"))
         self._fast: dict[str, Map] = {}
@@ -166,8 +158,7 @@ class Int8Network(EntropyNetwork):
                 self._prepare(
                     name, weight, tensors[name + ".bias"].double(), tensors[name + ".bits"]
                 )
-        self._keys_offset = {k: v - OFFSET for k, v in self._position.items()}
-        self._compand8 = (self._compand + OFFSET).to(torch.uint8)
+        self.passes = passes(tensors, config)
 
     def _prepare(self, name: str, weight: Tensor, bias: Tensor, bits: Tensor) -> None:
         import torch
@@ -196,73 +187,22 @@ class Int8Network(EntropyNetwork):
             weight, scale.float(), (shifted * scale + added).float(), dtype, offset, base
         )
 
-    def _to_residual(self, name: str, x: Tensor) -> Tensor:
-        out = self._fast[name](x).floor_()
-        return out.clamp_(-LIMIT, LIMIT) if self._clamped[name] else out
-
-    @staticmethod
-    def _activations(h: Tensor) -> Tensor:
-        """Residual stream to uint8 activations."""
-        import torch
-
-        small = h * 2.0 ** (ACTIVATION_BITS - RESIDUAL_BITS)
-        small.add_(OFFSET + 0.5).clamp_(OFFSET - ACTIVATION_LIMIT, OFFSET + ACTIVATION_LIMIT)
-        # ^ rounding down is what the conversion does to positive numbers
-        return small.to(torch.uint8)
+    def _absorb(self, name: str, h: Tensor, x: Tensor) -> Tensor:
+        """Add a layer's outputs to a residual stream, and return its activations."""
+        return self.passes.absorb(h, self._fast[name](x), clamped=self._clamped[name])
 
     def _key_value(self, name: str, x: Tensor, out: Tensor) -> None:
         """Write keys and values of activations (B, n, d) to (B, n, 2 d) uint8."""
-        d = self.config.width
-        kv = self._fast[name + ".keyvalue"](x)
-        kv[..., :d].clamp_(OFFSET - KEY_LIMIT, OFFSET + KEY_LIMIT)
-        kv[..., d:].clamp_(min=OFFSET - ACTIVATION_LIMIT)
-        out.copy_(kv)
+        self.passes.keep(self._fast[name + ".keyvalue"](x), out)
 
     def _mix(self, name: str, x: Tensor, kv: Tensor, index: Tensor) -> Tensor:
         """Attention of activations x (B, blocks, n, d) uint8 to kv (B, tokens + 1, 2 d) uint8."""
-        import torch
+        q = self._fast[name + ".query"](x.reshape(-1, self.config.width))
+        return self.passes.mix(name, q.view(x.shape), kv, index)
 
-        b, blocks, n, d = x.shape
-        heads, dh = self.config.heads, self.config.width // self.config.heads
-        q = self._fast[name + ".query"](x.reshape(-1, d)).clamp_(min=OFFSET - ACTIVATION_LIMIT)
-        position = self._keys_offset[name + ".position"].view(1, -1, heads, dh)
-        position = position.permute(2, 0, 1, 3)
-        mixed = torch.empty(b * blocks, n, heads, dh, dtype=torch.uint8)
-        q = q.view(b * blocks, n, heads, dh)
-        flat = kv.view(-1, 2 * d)
-        keys = index.shape[1]
-        if b > 1:
-            start = torch.arange(b).view(b, 1, 1) * kv.shape[1]
-            index = (index[None] + start).view(b * blocks, keys)
-        for at in range(0, b * blocks, _CHUNK):
-            rows = index[at : at + _CHUNK]
-            count = len(rows)
-            near = flat.index_select(0, rows.reshape(-1)).view(count, keys, 2, heads, dh)
-            near = near.permute(2, 3, 0, 1, 4)
-            # ^ one batch of small products for all heads wants them outermost
-            k = torch.add(near[0], position, out=torch.empty(heads, count, keys, dh))
-            v = torch.empty(heads, count, keys, dh).copy_(near[1])
-            ask = torch.empty(heads, count, n, dh)
-            ask.copy_(q[at : at + count].permute(2, 0, 1, 3))
-            ask.sub_(OFFSET).mul_(2.0**-LOGIT_SHIFT)
-            logits = torch.bmm(
-                ask.view(heads * count, n, dh), k.view(heads * count, keys, dh).transpose(1, 2)
-            )
-            top = logits.amax(-1, keepdim=True).add_(0.5).floor_().add_(0.5 - 2.0**-LOGIT_SHIFT)
-            below = torch.sub(top, logits, out=logits)
-            # ^ cut to an integer it is round(top) - round(logit), both half up
-            place = below.clamp_(max=EXP_STEPS - 1).to(torch.int32)
-            weight = self._exp.index_select(0, place.view(-1)).view(logits.shape)
-            total = weight.sum(-1, keepdim=True)
-            out = torch.bmm(weight, v.view(heads * count, keys, dh))
-            out = out.mul_(2).add_(total).div_(total.mul_(2)).floor_().view(ask.shape)
-            # ^ see Arithmetic.divide_round; values carry their offset, so the result does
-            mixed[at : at + count].copy_(out.permute(1, 2, 0, 3))
-        return mixed.view(b, blocks, n, d)
-
-    def _expand(self, name: str, h: Tensor) -> Tensor:
-        mid = self._fast[name + ".up"](self._activations(h)).clamp_(max=ACTIVATION_LIMIT)
-        return self._to_residual(name + ".down", mid)
+    def _expand(self, name: str, h: Tensor, x: Tensor) -> Tensor:
+        mid = self._fast[name + ".up"](x).clamp_(max=ACTIVATION_LIMIT)
+        return self._absorb(name + ".down", h, mid)
 
     def steps(
         self,
@@ -276,7 +216,7 @@ class Int8Network(EntropyNetwork):
         import torch
 
         b, tokens, _ = features.shape
-        d, gates = self.config.width, self.config.gates
+        d, passes = self.config.width, self.passes
         blocks, half = layout.blocks, tokens // 2
         trunk_keys = torch.from_numpy(layout.trunk_keys)
         step_keys = torch.from_numpy(layout.step_keys)
@@ -285,51 +225,44 @@ class Int8Network(EntropyNetwork):
         # ^ tokens off the grid are never keys but through this row
 
         # int8 to uint8 with offset: the highest bit turns over
-        h = self._to_residual("embed", features.view(torch.uint8) ^ OFFSET)
+        h = self._fast["embed"](features.contiguous().view(torch.uint8) ^ OFFSET)
+        x = passes.begin(h, clamped=self._clamped["embed"])
         for layer in range(self.config.trunk):
             name = f"trunk.{layer}"
-            x = self._activations(h)
             self._key_value(name, x, kv[:, :tokens])
             ask = x.view(b, 2, blocks, 8, d).transpose(1, 2).reshape(b, blocks, 16, d)
             mixed = self._mix(name, ask, kv, trunk_keys)
             mixed = mixed.view(b, blocks, 2, 8, d).transpose(1, 2).reshape(b, tokens, d)
-            h.add_(self._to_residual(name + ".out", mixed))
-            h.add_(self._expand(name, h))
+            x = self._expand(name, h, self._absorb(name + ".out", h, mixed))
+        candidates = candidates.contiguous()
         phase = [h[:, :half].contiguous(), h[:, half:].contiguous()]
+        asks = [x[:, :half].contiguous(), x[:, half:].contiguous()]
         symbols = torch.zeros(b, tokens, 64, dtype=torch.int32)
         around = Neighbors(importance, layout)
         for g, (low, high) in enumerate(GROUPS):
-            name, n = f"step.{g}", high - low
+            name = f"step.{g}"
             for p in (0, 1):
                 rows = slice(p * half, (p + 1) * half)
                 if p == 0:
-                    asks = [self._activations(x) for x in phase]
                     self._key_value(name, asks[0], kv[:, :half])
                     self._key_value(name, asks[1], kv[:, half:tokens])
                 hq = phase[p]
                 mixed = self._mix(name, asks[p].view(b, blocks, 8, d), kv, step_keys)
-                hq.add_(self._to_residual(name + ".out", mixed.view(b, half, d)))
-                hq.add_(self._expand(name, hq))
-                out = self._to_residual(name + ".head", self._activations(hq))
-                out = out.view(b, half, 2 + gates, n)
-                gate = out[:, :, 2:].clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-                moves = candidates[:, rows, low:high].transpose(2, 3)
-                moved = (gate[:, :, :-1].mul_(moves)).sum(2)
+                x = self._absorb(name + ".out", hq, mixed.view(b, half, d))
+                out = self._fast[name + ".head"](self._expand(name, hq, x))
+                near = None
                 if (g, p) == (0, 1):
-                    moved += gate[:, :, -1] * around.levels(symbols)[:, half:]
+                    near = around.levels(symbols)[:, half:]
                 elif g == 1:
                     if p == 0:
                         slopes = around.slopes(symbols)
-                    moved += gate[:, :, -1] * slopes[:, rows]
-                location = self.arithmetic.shift(moved.add_(out[:, :, 0], alpha=8), RESIDUAL_BITS)
-                scale = out[:, :, 1] * (SCALE_OCTAVE * 2.0**-RESIDUAL_BITS)
-                scale.add_(SCALE_ZERO + 0.5).floor_().clamp_(0, SCALES - 1)
-                location.clamp_(-LOCATION_LIMIT, LOCATION_LIMIT)
-                found = yield g, p, location.to(torch.int32), scale.to(torch.int32)
+                    near = slopes[:, rows]
+                clamped = self._clamped[name + ".head"]
+                location, scale = passes.place(out, candidates, (g, p), near, clamped=clamped)
+                found = yield g, p, location, scale
                 symbols[:, rows, low:high] = found
                 if g == len(GROUPS) - 1 and p == 1:
                     return
-                known = self._compand8[self._position_of(found)]
-                hq.add_(self._to_residual(name + ".embed", known))
+                asks[p] = self._absorb(name + ".embed", hq, passes.known(found))
                 if p == 0:
-                    self._key_value(name, self._activations(hq), kv[:, :half])
+                    self._key_value(name, asks[0], kv[:, :half])

@@ -106,7 +106,7 @@ def overlay(*tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_quality(settings: FieldSettings, where: str) -> None:
     """Refuse quality settings that contradict each other; ConfigError says which."""
-    from stvc.api import quality_settings
+    from stvc.quality import quality_settings
 
     try:
         quality_settings(**settings.encode_arguments())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +17,15 @@ import numpy.typing as npt
 from stvc.archive import Kind, UnitKey
 from stvc.archive_view import Archive
 from stvc.codec.costs import symbol_bits
-from stvc.codec.decoder import DecodedFrame, FrameDecoder, decode_frames
+from stvc.codec.decoder import decode_frames
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Tile, tiles_of
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.structure import Link, walk_to
 from stvc.codec.transform import BLOCK
 from stvc.codec.unit_reading import Damage
+from stvc.codec.wave_decoder import DecodedFrame
 
 if TYPE_CHECKING:
     from stvc.codec.references import ReferenceState
@@ -63,6 +64,7 @@ class TracedArchive(Archive):
             groups,
             on_damage=on_damage,
             decoder=_TracedDecoder(opened.place, opened.backgrounds, links, frames, trace),
+            together=False,
         )
 
     def spent(self, frame: int) -> tuple[F64, ...]:
@@ -134,21 +136,18 @@ class _Trace:
     def __init__(self, models: Any) -> None:
         self.models = models
         self.costs: dict[tuple[int, int, int], F64] = {}
-        self.frame = 0
-        self._mine = local()
-        # ^ units may be decoded side by side, each in a thread of its own
+        self._unit: tuple[tuple[int, int, int], tuple[int, int]] | None = None
 
-    def begin(self, group: int, tile: Tile) -> None:
+    def begin(self, frame: int, group: int, tile: Tile) -> None:
         """Say which unit is decoded next."""
         shape = (tile.padded[0] // BLOCK, tile.padded[1] // BLOCK)
-        self._mine.unit = ((self.frame, group, tile.index), shape)
+        self._unit = ((frame, group, tile.index), shape)
 
     def add(self, places: npt.NDArray[np.int64], bits: F64) -> None:
         """Add costs of tokens, given by raster position."""
-        unit = getattr(self._mine, "unit", None)
-        if unit is None:
+        if self._unit is None:
             return
-        key, shape = unit
+        key, shape = self._unit
         costs = self.costs.setdefault(key, np.zeros(shape))
         np.add.at(costs.reshape(-1), places, bits)
 
@@ -169,13 +168,12 @@ class _TracedDecoder(FrameDecoder):
 
     def start_frame(self, frame: int, time: int) -> None:
         super().start_frame(frame, time)
-        self._trace.frame = frame
         for key in [key for key in self._trace.costs if key[0] < frame - 1]:
             del self._trace.costs[key]  # frames that only led to others
 
-    def state(self, group: int, tile: Tile) -> ReferenceState:
-        self._trace.begin(group, tile)
-        return super().state(group, tile)
+    def state(self, frame: int, group: int, tile: Tile) -> ReferenceState:
+        self._trace.begin(frame, group, tile)
+        return super().state(frame, group, tile)
 
 
 class _TracedNetwork:

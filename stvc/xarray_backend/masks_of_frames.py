@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.archive import ArchiveReader, Kind, UnitKey
-from stvc.codec.decoder import FrameDecoder
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, links_of
 from stvc.codec.mask_coder import decode_mask
 from stvc.codec.place import Place
@@ -29,15 +29,16 @@ class Hidden:
     unclear: tuple[U8, ...]
     nodata: tuple[U8 | None, ...]
     """None: no pixel."""
-    widths: tuple[int, ...]
 
     def cut(self, group: int, rows: slice, columns: slice) -> tuple[Bool, Bool]:
         """Unpack (unclear, nodata) of a rectangle."""
-        width = self.widths[group]
+        first = columns.start // 8
+        within = slice(columns.start - 8 * first, columns.stop - 8 * first)
 
         def unpack(packed: U8) -> Bool:
-            flags = np.unpackbits(packed[rows], axis=1, count=width)
-            return flags[:, columns].astype(bool)
+            # Whole rows of a large place would cost more than the tile that is cut out of them.
+            flags = np.unpackbits(packed[rows, first : -(-columns.stop // 8)], axis=1)
+            return flags[:, within].astype(bool)
 
         unclear = unpack(self.unclear[group])
         packed = self.nodata[group]
@@ -131,7 +132,6 @@ class FrameMasks:
         made = Hidden(
             tuple(np.packbits(u, axis=1) for u in unclear),
             tuple(np.packbits(n, axis=1) if n.any() else None for n in nodata),
-            tuple(u.shape[1] for u in unclear),
         )
         self._cache.put(("hidden", frame), made, made.nbytes)
         return made

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stvc.archive import ArchiveReader, Kind, UnitKey
 from stvc.codec.backgrounds import at_frame
-from stvc.codec.decoder import FrameDecoder
+from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import SECONDS_PER_DAY, Tile, tiles_of
 from stvc.codec.references import ReferenceState, linked_state
@@ -29,7 +29,7 @@ from stvc.xarray_backend.lru import ByteCache
 from stvc.xarray_backend.masks_of_frames import FrameMasks
 from stvc.xarray_backend.payloads import Payloads, Read
 from stvc.xarray_backend.quiet import settled
-from stvc.xarray_backend.windows import overlap, windows
+from stvc.xarray_backend.windows import tiles_of_box, windows
 
 Bool = npt.NDArray[np.bool_]
 
@@ -77,6 +77,7 @@ class TileDecoder:
         self._others: ByteCache[object] = ByteCache(cache_bytes)
         self._masks = FrameMasks(reader, opened.place, self._others)
         self._links = links_of(reader.frames, opened.place)
+        self._linked = {k for link in self._links for k in link}
         self._rules = FrameDecoder(opened.place, None)  # for its rules only: it is never advanced
         self._payloads = Payloads(reader)
         self._tiles = [tiles_of(grid) for grid in opened.place.grids]
@@ -155,7 +156,7 @@ class TileDecoder:
         CorruptError
             If a unit on the way is damaged.
         """
-        tiles = [t for t in self._tiles[group] if overlap(t, rows, columns)]
+        tiles = tiles_of_box(self._tiles[group], self.place.grids[group], rows, columns)
         box = rows.stop - rows.start, columns.stop - columns.start
         out = np.empty((len(frames), len(channels), *box), np.uint16)
         predict = fill is True and not self.predicts_hidden
@@ -247,7 +248,8 @@ class TileDecoder:
         foreseen = None if guess is None else self._rules.finish(context, guess, nodata)
         state.update(decoded, context.unclear, context.day, shift)
         states[frame] = state
-        self._others.put(("state", group, tile.index, frame), state, state.nbytes)
+        if frame in self._linked:
+            self._others.put(("state", group, tile.index, frame), state, state.nbytes)
         count(units=1, samples=shown.size)
         return TileFrame(shown, foreseen)
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from stvc.codec.place import Tile
+from collections.abc import Sequence
+
+from stvc.codec.place import TILE, Tile
+from stvc.types import GroupGrid
 
 
-def overlap(tile: Tile, rows: slice, columns: slice) -> bool:
-    """Tell whether a tile has pixels of a box."""
-    return bool(
-        max(tile.rows.start, rows.start) < min(tile.rows.stop, rows.stop)
-        and max(tile.columns.start, columns.start) < min(tile.columns.stop, columns.stop)
-    )
+def tiles_of_box(tiles: Sequence[Tile], grid: GroupGrid, rows: slice, columns: slice) -> list[Tile]:
+    """Pick the tiles that have pixels of a box, without looking at the others.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        All of the grid, as `stvc.codec.place.tiles_of` lists them.
+    grid : GroupGrid
+    rows, columns : slice
+        With start and stop.
+    """
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return []
+    across = -(-len(grid.x) // TILE)
+    return [
+        tiles[row * across + column]
+        for row in range(rows.start // TILE, -(-rows.stop // TILE))
+        for column in range(columns.start // TILE, -(-columns.stop // TILE))
+    ]
 
 
 def windows(

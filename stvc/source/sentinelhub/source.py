@@ -15,7 +15,7 @@ from stvc.errors import ConfigError, NoDataError
 from stvc.source.planning import FetchPlan
 from stvc.source.protocol import Times
 from stvc.source.sentinelhub.frames import provenance_of, to_dataset
-from stvc.source.sentinelhub.layout import Layout, lay_out
+from stvc.source.sentinelhub.layout import lay_out
 from stvc.source.sentinelhub.usage import Limits, Usage
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from stvc.source.sentinelhub.catalog import Listing, Overpass
     from stvc.source.sentinelhub.download import Downloader
-    from stvc.source.sentinelhub.process import Tile
 
 MASKS = {"scl": "SCL", "clp": "CLP"}
 """What may steer the bits: scene classes, or cloud probability (0 to 255)."""
@@ -174,13 +173,9 @@ class SentinelHubSource:
         dict
             ``requests`` and ``pu``.
         """
-        from stvc.source.sentinelhub.process import tile_cost
+        from stvc.source.sentinelhub.costs import estimate_frames
 
-        tiles = self._tiles(lay_out(aoi, bands))
-        return {
-            "requests": frames * len(tiles),
-            "pu": round(frames * sum(tile_cost(tile) for tile in tiles), 4),
-        }
+        return estimate_frames(lay_out(aoi, bands), MASKS[self._mask], frames)
 
     def plan(
         self,
@@ -191,23 +186,10 @@ class SentinelHubSource:
         exclude: Collection[np.datetime64],
     ) -> FetchPlan:
         """Tell what `fetch` would fetch; see `stvc.source.planning.plan_fetch`."""
-        from stvc.source.sentinelhub.process import tile_cost
+        from stvc.source.sentinelhub.costs import plan_frames
 
-        layout = lay_out(aoi, bands)
-        tiles = self._tiles(layout)
-        frames = _without(self._list(aoi, start, end), exclude)
-        finest = layout.groups[0].spec
-        a_frame = sum(g.spec.height * g.spec.width * 2 * len(g.bands) for g in layout.groups)
-        a_frame += layout.mask.height * layout.mask.width
-        return FetchPlan(
-            times=np.array([frame.time for frame in frames], dtype="datetime64[s]"),
-            height=finest.height,
-            width=finest.width,
-            gsd=finest.gsd,
-            raw_bytes=a_frame * len(frames),
-            requests=len(frames) * len(tiles),
-            processing_units=sum(tile_cost(tile, frame) for frame in frames for tile in tiles),
-        )
+        wanted = _without(self._list(aoi, start, end), exclude)
+        return plan_frames(lay_out(aoi, bands), MASKS[self._mask], wanted)
 
     def fetch(
         self,
@@ -305,15 +287,6 @@ class SentinelHubSource:
 
     def _provenance(self, frame: Overpass) -> dict[str, Any]:
         return provenance_of(frame, harmonized=self._harmonized)
-
-    def _tiles(self, layout: Layout) -> list[Tile]:
-        from stvc.source.sentinelhub.download import tiles_of
-
-        return [
-            tile
-            for group in layout.groups
-            for _, tile in tiles_of(layout, group, MASKS[self._mask])
-        ]
 
 
 def _without(

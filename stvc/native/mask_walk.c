@@ -1,0 +1,327 @@
+/* The mask coder's walk: what `stvc/codec/mask_model.py` does, pixel by pixel.
+ *
+ * A pixel's vote for a class is a sum of 16-bit weights: fewer than 50 of them, so 32 bits hold
+ * it. Sums over the 36 neighbors fit 16 bits, which the caller has made sure of. */
+#include "kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Row and column steps to the neighbors, in lattice spacings: OFFSETS of mask_tables. */
+static const int8_t OFFSETS[MASK_NEIGHBORS][2] = {
+    {0, 1}, {0, -1}, {1, 0},  {-1, 0},  /* nearest */
+    {1, 1}, {1, -1}, {-1, 1}, {-1, -1}, /* diagonal */
+    {0, 2}, {0, -2}, {2, 0},  {-2, 0},  /* next */
+    {1, 2}, {1, -2}, {-1, 2}, {-1, -2}, {2, 1}, {2, -1}, {-2, 1}, {-2, -1},
+    {2, 2}, {2, -2}, {-2, 2}, {-2, -2}, {0, 3}, {0, -3}, {3, 0},  {-3, 0},
+    {1, 3}, {1, -3}, {-1, 3}, {-1, -3}, {3, 1}, {3, -1}, {-3, 1}, {-3, -1},
+};
+enum {
+    REACH = 3,
+    ROUGH_SPACING = 8 /* from which on roughness is counted, pixels */
+};
+
+size_t mask_weights_size(int classes, int lanes)
+{
+    return (size_t)(MASK_NEIGHBORS + 1) * (classes + 1) * lanes + 5 * lanes +
+           4 * (125 + 9 + 6 + 20);
+}
+
+stvc_status mask_weights_set(mask_weights *w, const int16_t *numbers, size_t size, int classes,
+                             int count)
+{
+    if ((classes != 2 && classes != MASK_CLASSES) || count < 2 || count > classes)
+        return STVC_RANGE;
+    int lanes = count <= 8 ? 8 : MASK_LANES;
+    if (size != mask_weights_size(classes, lanes))
+        return STVC_RANGE;
+    w->classes = classes, w->count = count, w->lanes = lanes;
+    w->affinity = numbers, numbers += (size_t)MASK_NEIGHBORS * (classes + 1) * lanes;
+    w->before = numbers, numbers += (size_t)(classes + 1) * lanes;
+    w->bias = numbers, numbers += 4 * lanes;
+    w->support = numbers, numbers += 4 * 125;
+    w->rarity = numbers, numbers += 4 * 9;
+    w->scale = numbers, numbers += 4 * 6;
+    w->repeat = numbers, numbers += 4 * 10;
+    w->gate = numbers, numbers += 4 * 10;
+    w->labels = numbers;
+    for (int k = 0; k < count; k++)
+        if (w->labels[k] < 0 || w->labels[k] >= classes)
+            return STVC_RANGE;
+    return STVC_OK;
+}
+
+/* Pixels of one axis that a pass visits: length of range(first, size, 2 * spacing). */
+static int64_t visited(int64_t size, int64_t first, int64_t spacing)
+{
+    return first < size ? (size - 1 - first) / (2 * spacing) + 1 : 0;
+}
+
+/* What all pixels of a step have in common. */
+typedef struct {
+    int32_t base[MASK_LANES]; /* bias and rarity of each class */
+    const int16_t *support, *repeat, *gate;
+    int64_t scale;
+} step_weights;
+
+static void begin(step_weights *s, const mask_walk *walk)
+{
+    const mask_weights *w = &walk->weights;
+    const int kind = walk->kind < 0 ? 0 : walk->kind;
+    int64_t total = 0;
+    for (int k = 0; k < w->count; k++)
+        total += walk->tally[k];
+    for (int k = 0; k < w->count; k++) {
+        /* floor(log2((total + 1) / (count + 1/4))), 0 to 8: how rare the class has been so far */
+        int rare = 0;
+        for (int bit = 1; bit < 9; bit++)
+            rare += (4 * walk->tally[k] + 1) << bit <= 4 * (total + 1);
+        s->base[k] = w->bias[kind * w->lanes + k] + w->rarity[kind * 9 + rare];
+    }
+    s->support = w->support + kind * 125;
+    s->repeat = w->repeat + kind * 10;
+    s->gate = w->gate + kind * 10;
+    s->scale = total ? w->scale[kind * 6 + walk->rough] : 0; /* nothing known: all alike */
+}
+
+/* Classes of the neighbors of one pixel, C for those that are unknown or outside; returns whether
+ * all are of the class `like`, or of one class if that is negative. */
+static inline int look(const uint8_t *raster, const mask_walk *s, int64_t y, int64_t x,
+                       const int64_t *flat, int count, uint8_t unknown, int like, uint8_t *around)
+{
+    int64_t far = REACH * s->spacing;
+    int unlike = 0;
+    if (y >= far && y < s->height - far && x >= far && x < s->width - far) {
+        const uint8_t *here = raster + y * s->width + x;
+        like = like < 0 ? here[flat[0]] : like;
+        for (int o = 0; o < count; o++) {
+            around[o] = here[flat[o]];
+            unlike |= around[o] ^ like;
+        }
+        return !unlike;
+    }
+    for (int o = 0; o < count; o++) {
+        int64_t yy = y + OFFSETS[o][0] * s->spacing, xx = x + OFFSETS[o][1] * s->spacing;
+        int inside = yy >= 0 && yy < s->height && xx >= 0 && xx < s->width;
+        around[o] = inside ? raster[yy * s->width + xx] : unknown;
+        like = like < 0 ? around[0] : like;
+        unlike |= around[o] ^ like;
+    }
+    return !unlike;
+}
+
+/* Eight sums at a time stay in a register; compilers do not see it by themselves. */
+typedef int16_t eight __attribute__((vector_size(16)));
+
+static inline void affinities(const mask_weights *w, const uint8_t *around, int16_t *sums)
+{
+    const int lanes = w->lanes, next = (w->classes + 1) * lanes;
+    for (int k = 0; k < lanes; k += 8) {
+        const int16_t *row = w->affinity + k;
+        eight sum = {0}, more;
+        for (int o = 0; o < MASK_NEIGHBORS; o++, row += next) {
+            memcpy(&more, row + around[o] * lanes, sizeof more);
+            sum += more;
+        }
+        memcpy(sums + k, &sum, sizeof sum);
+    }
+}
+
+/* How many neighbors of each ring have a class, 0 to 4, as digits of base 5: an index, at most
+ * 124, into `support`. */
+static inline int rings(const uint8_t *around, int label)
+{
+    static const uint8_t digits[16] = {25, 25, 25, 25, 5, 5, 5, 5, 1, 1, 1, 1};
+    uint8_t counted[16];
+    uint64_t half[2];
+    for (int o = 0; o < 16; o++)
+        counted[o] = around[o] == label ? digits[o] : 0;
+    memcpy(half, counted, sizeof half);
+    return (int)((half[0] + half[1]) * UINT64_C(0x0101010101010101) >> 56); /* sum of all bytes */
+}
+
+/* Add what the raster before says. */
+static void recall(const mask_weights *w, const step_weights *s, const uint8_t *around,
+                   uint8_t past, const uint8_t *near_past, int32_t *votes)
+{
+    int seen = 0, agree = 0;
+    if (past == w->classes)
+        return;
+    for (int o = 0; o < MASK_NEAR; o++) {
+        seen += around[o] != w->classes;
+        agree += around[o] != w->classes && around[o] == near_past[o];
+    }
+    int trust = seen ? (8 * agree + seen / 2) / seen : 9; /* 0 to 8, as agree <= seen */
+    for (int k = 0; k < w->count; k++) {
+        votes[k] += (w->before[past * w->lanes + k] * s->gate[trust]) >> 6;
+        if (past == w->labels[k])
+            votes[k] += s->repeat[trust];
+    }
+}
+
+/* Frequencies (K,) of one pixel. All classes in `around` and `past` are <= C. */
+static inline void predict(const mask_weights *w, const step_weights *s, const uint8_t *around,
+                           uint8_t past, const uint8_t *near_past, const float *frequencies,
+                           float *row)
+{
+    int16_t sums[MASK_LANES];
+    affinities(w, around, sums);
+    int32_t votes[MASK_LANES];
+    for (int k = 0; k < w->count; k++)
+        votes[k] = s->base[k] + sums[k] + s->support[rings(around, w->labels[k])];
+    if (near_past)
+        recall(w, s, around, past, near_past, votes);
+    int32_t most = INT32_MIN;
+    for (int k = 0; k < w->count; k++) {
+        votes[k] = (int32_t)((votes[k] * s->scale) >> 8);
+        most = votes[k] > most ? votes[k] : most;
+    }
+    for (int k = 0; k < w->count; k++) {
+        int64_t drop = (int64_t)most - votes[k];
+        row[k] = frequencies[drop < MASK_DROPS ? drop : MASK_DROPS - 1];
+    }
+}
+
+/* Predict `walk->pending` pixels of the step from walk->next to `stop`; false if a class in
+ * `before` is none. */
+STVC_CLONES
+static int predict_step(mask_walk *walk, int64_t stop, float *table)
+{
+    const mask_weights *w = &walk->weights;
+    const int count = w->count;
+    const uint8_t unknown = (uint8_t)w->classes;
+    step_weights shared;
+    begin(&shared, walk);
+    int64_t flat[MASK_NEIGHBORS];
+    for (int o = 0; o < MASK_NEIGHBORS; o++)
+        flat[o] = (OFFSETS[o][0] * walk->width + OFFSETS[o][1]) * walk->spacing;
+
+    /* Most pixels see nothing but one class, now and before: such rows are worked out once. */
+    int16_t memo[MASK_CLASSES + 1][MASK_CLASSES + 1];
+    memset(memo, -1, sizeof memo);
+
+    int64_t n = 0, row = walk->next / walk->across, column = walk->next % walk->across - 1;
+    for (int64_t cell = walk->next; cell < stop; cell++) {
+        if (++column == walk->across)
+            row++, column = 0;
+        if (walk->kind >= 0 && walk->kind < 2 && ((row + column) & 1) != walk->kind)
+            continue;
+        /* Inside the raster: the pass has `down` rows and `across` columns. */
+        int64_t y = (2 * row + walk->row) * walk->spacing;
+        int64_t x = (2 * column + walk->column) * walk->spacing;
+        int64_t here = y * walk->width + x;
+        uint8_t around[MASK_NEIGHBORS], near_past[MASK_NEAR], past = 0;
+        int uniform = look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, around);
+        if (walk->before) {
+            past = walk->before[here];
+            if (past > unknown)
+                return 0;
+            uniform &= look(walk->before, walk, y, x, flat, MASK_NEAR, unknown, past, near_past);
+        }
+        float *out = table + n * count;
+        int same = uniform ? memo[around[0]][past] : -1;
+        if (same >= 0)
+            memcpy(out, table + same * count, count * sizeof *out);
+        else {
+            predict(w, &shared, around, past, walk->before ? near_past : NULL, walk->frequencies,
+                    out);
+            if (uniform && n <= INT16_MAX)
+                memo[around[0]][past] = (int16_t)n;
+        }
+        walk->positions[n] = here;
+        walk->first[n] = unknown;
+        for (int o = MASK_NEAR - 1; o >= 0; o--)
+            walk->first[n] = around[o] != unknown ? around[o] : walk->first[n];
+        n++;
+    }
+    walk->pending = n;
+    return 1;
+}
+
+static stvc_status absorb(mask_walk *walk, const int32_t *coded)
+{
+    const mask_weights *w = &walk->weights;
+    int64_t unlike = 0, seen = 0;
+    for (int64_t i = 0; i < walk->pending; i++) {
+        if (coded[i] < 0 || coded[i] >= w->count)
+            return STVC_RANGE;
+        uint8_t label = (uint8_t)w->labels[coded[i]];
+        walk->known[walk->positions[i]] = label;
+        walk->symbols[walk->positions[i]] = (uint8_t)coded[i];
+        walk->counts[coded[i]]++;
+        seen += walk->first[i] != w->classes;
+        unlike += walk->first[i] != w->classes && walk->first[i] != label;
+    }
+    if (walk->spacing <= ROUGH_SPACING)
+        walk->unlike += unlike, walk->seen += seen;
+    walk->pending = 0;
+    return STVC_OK;
+}
+
+/* Make the fields of a pass agree with each other; pixels of one pass must not see each other's
+ * counts, however they are cut into steps. */
+static void begin_pass(mask_walk *walk, int kind, int row, int column)
+{
+    walk->kind = kind, walk->row = row, walk->column = column;
+    walk->down = visited(walk->height, row * walk->spacing, walk->spacing);
+    walk->across = visited(walk->width, column * walk->spacing, walk->spacing);
+    walk->next = 0;
+    memcpy(walk->tally, walk->counts, sizeof walk->tally);
+    int64_t fifths = walk->seen > 7 ? 20 * walk->unlike / walk->seen : 5;
+    walk->rough = walk->seen > 7 && fifths > 4 ? 4 : fifths;
+}
+
+stvc_status mask_walk_start(mask_walk *walk, const mask_weights *weights, const float *frequencies,
+                            int64_t height, int64_t width, int64_t chunk, const uint8_t *before,
+                            uint8_t *symbols)
+{
+    memset(walk, 0, sizeof *walk);
+    if (height < 1 || width < 1 || height > MASK_SIDE || width > MASK_SIDE || chunk < 1 ||
+        chunk > MASK_SIDE)
+        return STVC_RANGE;
+    walk->weights = *weights, walk->frequencies = frequencies;
+    walk->before = before, walk->symbols = symbols;
+    walk->height = height, walk->width = width, walk->chunk = chunk;
+    walk->known = malloc((size_t)(height * width));
+    walk->positions = malloc((size_t)chunk * sizeof *walk->positions);
+    walk->first = malloc((size_t)chunk);
+    if (!walk->known || !walk->positions || !walk->first) {
+        mask_walk_free(walk);
+        return STVC_MEMORY;
+    }
+    memset(walk->known, weights->classes, (size_t)(height * width));
+    walk->spacing = 1;
+    while (walk->spacing < height || walk->spacing < width)
+        walk->spacing *= 2;
+    begin_pass(walk, -1, 0, 0);
+    return STVC_OK;
+}
+
+void mask_walk_free(mask_walk *walk)
+{
+    free(walk->known), free(walk->positions), free(walk->first);
+    walk->known = NULL, walk->positions = NULL, walk->first = NULL;
+}
+
+stvc_status mask_walk_next(mask_walk *walk, const int32_t *coded, float *table)
+{
+    static const int8_t corners[4][2] = {{1, 1}, {1, 1}, {0, 1}, {1, 0}};
+    stvc_status status = absorb(walk, coded);
+    while (!status && !walk->pending) {
+        int64_t cells = walk->down * walk->across;
+        if (walk->next < cells) {
+            int64_t stop = cells - walk->next > walk->chunk ? walk->next + walk->chunk : cells;
+            if (!predict_step(walk, stop, table))
+                return STVC_RANGE;
+            walk->next = stop;
+        } else {
+            int kind = (walk->kind + 1) & 3; /* after the first pixel and after kind 3 comes 0 */
+            if (kind == 0 && walk->spacing == 1)
+                break;
+            if (kind == 0)
+                walk->spacing /= 2;
+            begin_pass(walk, kind, corners[kind][0], corners[kind][1]);
+        }
+    }
+    return status;
+}
