@@ -38,7 +38,7 @@ _ALIKE = STEP_OCTAVE // 2
 _MOST_TRIALS = 12
 _SHARE = 4
 # ^ one unit of so many tells how the error of all changes from one step to another
-_FEW_TILES, _FEW_FRAMES = 8, 16
+_FEW_TILES, _FEW_FRAMES, _ENOUGH_FRAMES = 8, 16, 12
 _CURVE = np.array(
     [
         (0, 89.5), (120, 66.9), (150, 61.4), (180, 56.1), (210, 51.3), (240, 47.1), (270, 43.1),
@@ -169,7 +169,7 @@ class _Trials:
         if some and len(tiles) >= _FEW_TILES:
             tiles = [one for one in tiles if one[1].index % _SHARE == 0]
         elif some and frames >= _FEW_FRAMES:
-            frames = -(-frames // _SHARE)
+            frames = max(-(-frames // _SHARE), _ENOUGH_FRAMES)
             # ^ the first in coding order: they link to none but each other
         walk = spans(range(frames), self._links, place.grids)
         found: dict[Key, tuple[float, int, UnitPlan]] = {}
