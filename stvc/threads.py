@@ -17,7 +17,7 @@ from stvc.errors import ConfigError
 from stvc.types import GroupGrid
 
 WORKERS = "STVC_THREADS"
-"""Environment variable: units that are decoded at once; default: torch's number of threads."""
+"""Environment variable: units that are coded at once; default: torch's number of threads."""
 SMALL = 192 * 192
 """Pixels of the largest group's grid up to which one thread is faster."""
 
@@ -48,7 +48,7 @@ def fitting(grids: tuple[GroupGrid, ...]) -> Iterator[None]:
 
 
 def workers() -> int:
-    """How many units may be decoded at once.
+    """How many units may be coded at once.
 
     Raises
     ------
