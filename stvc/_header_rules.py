@@ -16,11 +16,14 @@ from stvc.errors import TooLargeError, VersionError
 from stvc.masks import KINDS
 from stvc.types import F64, GroupGrid, MaskGrid
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Newest version of the bit stream, which is the generation of the codec."""
 
-VERSIONS = (1, 2, FORMAT_VERSION)
+VERSIONS = (1, 2, 3, FORMAT_VERSION)
 """Versions that are read and appended to; see CHANGELOG, *Bitstream*."""
+
+FIRST_OF_CONTAINER_2 = 4
+"""First version whose new archives have the container of version 2."""
 
 EXTERNAL_BACKGROUND = "external-background"
 """Feature: the header names a background that the archive does not hold."""
@@ -54,6 +57,11 @@ def format_entry(version: int, features: frozenset[str]) -> int | list[Any]:
     list, and their message shows what it asks for.
     """
     return [version, *sorted(features)] if features else version
+
+
+def container_of(version: int) -> int:
+    """Container of a new archive of some version of the bit stream: one that its readers know."""
+    return 2 if version >= FIRST_OF_CONTAINER_2 else 1
 
 
 def read_format(header: dict[str, Any], name: str) -> tuple[int, frozenset[str]]:

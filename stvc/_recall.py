@@ -15,13 +15,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from stvc.archive import ArchiveReader, Kind
+from stvc.codec.mask_coder import Earlier
 from stvc.codec.packed_state import PackedState
 from stvc.codec.references import ReferenceState
 from stvc.codec.structure import Link, closure
-from stvc.types import U8
 
-Walked = tuple[dict[tuple[int, int], ReferenceState | PackedState], U8]
-"""What a frame leaves behind, not to be changed: references by group and tile, mask classes."""
+Walked = tuple[dict[tuple[int, int], ReferenceState | PackedState], Earlier]
+"""What a frame leaves behind, not to be changed: references by group and tile; mask classes, and
+those that they were predicted from."""
 
 MAX_BYTES = 16 * 2**20
 """Of all entries together: a process must not grow with the places that it has seen."""
@@ -81,7 +82,7 @@ def keep(key: str, walked: Walked) -> None:
 
 def _size(walked: Walked) -> int:
     states, classes = walked
-    total = int(classes.nbytes)
+    total = sum(raster.nbytes for raster in classes if raster is not None)
     for state in states.values():
         total += state.nbytes
         if isinstance(state, ReferenceState) and state.background is not None:

@@ -84,5 +84,4 @@ def keep_newest(path: Path, links: Sequence[Link], decoder: FrameDecoder) -> Non
 def _resume(decoder: FrameDecoder, frame: int, time: int, walked: Walked) -> None:
     """Let a decoder turn to a frame as if it had just walked it."""
     decoder.start_frame(frame, time)
-    decoder._states[frame], classes = walked
-    decoder.end_frame(frame, classes)
+    decoder._states[frame], decoder._classes[frame] = walked

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from stvc import threads
 from stvc._guard import check_radiometry
+from stvc._header_rules import container_of
 from stvc._walk import Guard, keep_newest, walk_there
 from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
 from stvc.background.building import find_or_build, wants_background
@@ -106,7 +107,8 @@ def _encode_series(
     gain = learned_gain(encoded.bits_network, encoded.bits_plain)
     if gain is not None:
         header["learned_gain"] = gain
-    write_archive(path, header, encoded.frames, units)
+    major = container_of(place.generation)
+    write_archive(path, header, encoded.frames, units, major=major)
     _warn_if_far(gain, path)
 
 

@@ -114,8 +114,9 @@ def encode_chunk(pixels: U16, settings: ChunkSettings) -> bytes:
     partial = zero & ~nodata[:, None]
     out.append(bytes([bool(partial.any())]))
     if partial.any():
-        for band in partial.reshape(-1, *shape[2:]):
-            out.append(optional(encode_mask(band.astype(np.uint8)) if band.any() else None))
+        for band in partial.reshape(-1, *shape[2:]).astype(np.uint8):
+            coded = encode_mask(band, None, model.generation) if band.any() else None
+            out.append(optional(coded))
     body = b"".join(out)
     return body + struct.pack("<I", google_crc32c.value(body))
 

@@ -32,6 +32,7 @@ from stvc.background.composite import Background
 from stvc.background.remembered import decoded_background
 from stvc.codec.backgrounds import Backgrounds, Versions
 from stvc.codec.place import Place, axis_to_header
+from stvc.crs import long_crs, short_crs
 from stvc.errors import BackgroundError, CorruptError, TooLargeError, VersionError
 from stvc.model.weights import load_model
 from stvc.types import GroupGrid, Series
@@ -47,7 +48,6 @@ __all__ = [
     "external_background",
     "header_of",
     "is_external",
-    "long_crs",
     "open_place",
     "place_key",
     "read_format",
@@ -73,7 +73,7 @@ class OpenPlace:
 def place_key(crs_wkt: str, grids: tuple[GroupGrid, ...]) -> str:
     """Name of a place for the background cache: sha256 over CRS, grids and bands."""
     parts = [
-        _short_crs(crs_wkt),
+        short_crs(crs_wkt),
         # ^ one CRS has many spellings in WKT
         [[list(g.bands), g.suffix, axis_to_header(g.y), axis_to_header(g.x)] for g in grids],
     ]
@@ -88,7 +88,7 @@ def header_of(
     header: dict[str, Any] = {
         "format": format_entry(place.generation, outside),
         "model": model_id,
-        "crs": _short_crs(series.crs_wkt),
+        "crs": short_crs(series.crs_wkt),
         "grids": [
             {
                 "suffix": g.suffix,
@@ -261,38 +261,6 @@ def _one_line(error: Exception) -> str:
     """An error's kind and words, without the control characters of a stranger's text."""
     text = f"{type(error).__name__}: {error}"
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
-
-
-def _short_crs(wkt: str) -> str:
-    """``EPSG:code`` if that means the same CRS, else the WKT itself."""
-    if not wkt:
-        return ""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS.from_wkt(wkt)
-        code = crs.to_authority(min_confidence=100)
-        if code is not None and CRS.from_authority(*code) == crs:
-            return ":".join(code)
-    except CRSError:
-        pass
-    return wkt
-
-
-def long_crs(text: str) -> str:
-    """WKT of what `_short_crs` left."""
-    if not text or "[" in text:
-        return text
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return str(CRS.from_user_input(text).to_wkt())
-    except CRSError:
-        raise CorruptError(
-            f"archive header: CRS {text[:60]!r} is unknown; copy or encode it again"
-        ) from None
 
 
 def samples_of(grids: tuple[GroupGrid, ...]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey, write_archive
+from stvc.archive import FORMAT_MAJOR, ArchiveReader, FrameRecord, Kind, UnitKey, write_archive
 
 Unit = tuple[UnitKey, bytes, tuple[int, int, int]]
 HEADER = {
@@ -46,10 +46,10 @@ def sample_units(
                 yield UnitKey(Kind.PIXELS, frame, group, tile), rng.bytes(length), stats
 
 
-def write_sample(path: Path, first: int, last: int) -> None:
+def write_sample(path: Path, first: int, last: int, major: int = FORMAT_MAJOR) -> None:
     """Write frames ``first`` to ``last - 1``; appends when ``first`` is not 0."""
     if first == 0:
-        write_archive(path, HEADER, sample_frames(0, last), sample_units(0, last))
+        write_archive(path, HEADER, sample_frames(0, last), sample_units(0, last), major=major)
         return
     with ArchiveReader.open(path) as base:
         write_archive(

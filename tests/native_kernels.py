@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sysconfig
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -26,3 +30,11 @@ def _why_not() -> str:
 needs_compiler = pytest.mark.skipif(_compiler() is None, reason="no C compiler here")
 needs_kernels = pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "never")
 """Skips only where kernels cannot be: elsewhere they are missing by mistake, and tests fail."""
+
+
+def plain(work: Callable[[], Any], *modules: Any) -> Any:
+    """Do it without kernels."""
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(patch.object(module, "kernels", None))
+        return work()

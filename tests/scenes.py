@@ -152,8 +152,8 @@ def dataset(
         variables[mask] = (("time", f"y{mask_suffix}", f"x{mask_suffix}"), values)
     ds = xr.Dataset(variables, coords=coords, attrs={"title": "synthetic"})
     if crs:
+        from stvc.crs import long_crs
         from stvc.grid import spatial_ref_attrs
-        from stvc.header import long_crs
         from stvc.types import GroupGrid
 
         grids = tuple(

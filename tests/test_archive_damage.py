@@ -10,22 +10,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zstandard
 from archive_samples import HEADER, contents, sample_frames, sample_units, write_sample
 
 from stvc.archive import ArchiveReader, Kind, UnitKey, write_archive
+from stvc.archive.blobs import pack_header, pack_text
 from stvc.archive.columns import deflate, inflate, write_varint
-from stvc.archive.index import pack_header, pack_index
-from stvc.archive.layout import HEAD_SIZE, LOCATOR_OFFSET, LOCATOR_SIZE, Locator, build_head, crc
+from stvc.archive.index import pack_index
+from stvc.archive.layout import (
+    FORMAT_MAJOR,
+    LARGEST_HEAD,
+    LOCATOR_OFFSET,
+    LOCATOR_SIZE,
+    MAJORS,
+    Locator,
+    build_head,
+    crc,
+)
 from stvc.errors import BitstreamError, CorruptError, TooLargeError, VersionError
 
 FRAMES = 6
 
 
-@pytest.fixture(scope="module")
-def block(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+@pytest.fixture(scope="module", params=MAJORS)
+def block(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> bytes:
     path = tmp_path_factory.mktemp("damage") / "fields.stvc"
-    write_sample(path, 0, FRAMES)
+    write_sample(path, 0, FRAMES, request.param)
     return path.read_bytes()
 
 
@@ -80,11 +89,12 @@ def flip(block: bytes, bit: int) -> bytes:
     return bytes(damaged)
 
 
-def test_flipped_bits_of_the_head_are_harmless(block, expected) -> None:
+def test_flipped_bits_of_the_head_are_harmless(block, expected, locator) -> None:
     """Locator and HDF5 dataset headers stand in for each other."""
-    for position in range(HEAD_SIZE):
+    for position in range(locator.header_offset):
         damaged = flip(block, 8 * position + position % 8)
         assert outcome(damaged, expected) == ("", [])
+        assert ArchiveReader.open(io.BytesIO(damaged)).locator == locator
         assert not ArchiveReader.open(io.BytesIO(damaged)).wrapper_intact
 
 
@@ -179,10 +189,10 @@ def test_random_damage_never_surprises(block, expected) -> None:
         outcome(bytes(damaged), expected)
 
 
-def test_head_and_locator_both_damaged_is_named(block, expected) -> None:
+def test_head_and_locator_both_damaged_is_named(block, expected, locator) -> None:
     damaged = bytearray(block)
     damaged[LOCATOR_OFFSET + 20] ^= 1
-    damaged[HEAD_SIZE - 20] ^= 1
+    damaged[locator.header_offset - 20] ^= 1
     message, _ = outcome(bytes(damaged), expected)
     assert message.startswith("superblock of fields.stvc: the locator record and its spare")
 
@@ -223,24 +233,26 @@ def relabeled(block: bytes, locator: Locator, **changes: int) -> bytes:
 
 
 def test_other_major_version_is_refused_and_higher_minor_is_read(block, locator) -> None:
-    with pytest.raises(VersionError, match="format version 2.0"):
-        ArchiveReader.open(io.BytesIO(relabeled(block, locator, major=2)))
+    with pytest.raises(VersionError, match="format version 3.0.*install a newer stvc"):
+        ArchiveReader.open(io.BytesIO(relabeled(block, locator, major=3)))
+    with pytest.raises(BitstreamError):
+        ArchiveReader.open(io.BytesIO(relabeled(block, locator, major=3 - locator.major)))
     reader = ArchiveReader.open(io.BytesIO(relabeled(block, locator, minor=9)))
     assert reader.locator.minor == 9 and reader.header == HEADER
 
 
-def assemble(header: bytes, index: bytes, payload: bytes = b"") -> io.BytesIO:
+def assemble(header: bytes, index: bytes, major: int = 1) -> io.BytesIO:
     """Build a file of forged blobs whose checksums are right: an attacker's archive."""
-    locator = Locator(len(header), len(index), len(payload))
-    return io.BytesIO(build_head(locator) + header + index + payload)
+    locator = Locator(len(header), len(index), 0, major)
+    return io.BytesIO(build_head(locator) + header + index)
 
 
 def signed(body: bytes) -> bytes:
     return body + crc(body)
 
 
-EMPTY_HEADER = pack_header({})
-EMPTY_INDEX = pack_index([], [])
+EMPTY_HEADER = {major: pack_header({}, major) for major in MAJORS}
+EMPTY_INDEX = {major: pack_index([], [], major) for major in MAJORS}
 
 
 @pytest.mark.parametrize(
@@ -254,14 +266,15 @@ EMPTY_INDEX = pack_index([], [])
 )
 def test_declared_region_sizes_are_not_believed(block, locator, field: str, size: int) -> None:
     with pytest.raises(BitstreamError):
-        ArchiveReader.open(io.BytesIO(relabeled(block, locator, **{field: size})[:HEAD_SIZE]))
+        ArchiveReader.open(io.BytesIO(relabeled(block, locator, **{field: size})[:LARGEST_HEAD]))
 
 
-def test_header_bomb_is_refused() -> None:
-    bomb = zstandard.ZstdCompressor().compress(b'{"a":"' + b" " * 2**26 + b'"}')
+@pytest.mark.parametrize("major", MAJORS)
+def test_header_bomb_is_refused(major: int) -> None:
+    bomb = pack_text(b'{"a":"' + b" " * 2**26 + b'"}', major)
     assert len(bomb) < 10_000
     with pytest.raises(TooLargeError, match="header of"):
-        ArchiveReader.open(assemble(signed(bomb), EMPTY_INDEX), max_bytes=2**20)
+        ArchiveReader.open(assemble(signed(bomb), EMPTY_INDEX[major], major), max_bytes=2**20)
 
 
 def test_declared_content_size_does_not_allocate() -> None:
@@ -269,7 +282,7 @@ def test_declared_content_size_does_not_allocate() -> None:
     frame = b"\x28\xb5\x2f\xfd\xc0\x50" + (2**40).to_bytes(8, "little") + b"\x01\0\0"
     assert inflate(frame, 2**20) == b""
     with pytest.raises(CorruptError, match="header of"):
-        ArchiveReader.open(assemble(signed(frame), EMPTY_INDEX))
+        ArchiveReader.open(assemble(signed(frame), EMPTY_INDEX[1]))
 
 
 @pytest.mark.parametrize(
@@ -296,20 +309,51 @@ def test_declared_content_size_does_not_allocate() -> None:
 )
 def test_forged_index_is_refused(body: bytes) -> None:
     with pytest.raises(BitstreamError, match="index of"):
-        ArchiveReader.open(assemble(EMPTY_HEADER, signed(body)), max_bytes=2**24)
+        ArchiveReader.open(assemble(EMPTY_HEADER[1], signed(body)), max_bytes=2**24)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0",
+        b"\0\0",
+        b"\1\1\2",
+        b"\1\1" + write_varint(2**40),
+        b"\1\1\5" + b"\xff" * 4,
+        b"\2\2\x41" + b"\xff\0" * 32,
+        b"\2\0\x41" + bytes(range(64)),
+        write_varint(2**12) + b"\1\1",
+        b"\1" + write_varint(2**12) + b"\1",
+        b"\0\0\1" + b"\2",
+        b"\0\0\1" + b"\1not a zstd frame",
+        b"\1\1\0" + b"\0\0\0\0" + b"\0\0\0\2" + b"\0\0" * 6 + b"\0\0" * 6,
+        b"\0\1\1" + pack_text(b'[["a",[1,2],[]]]', 2),
+    ],
+)
+def test_forged_index_of_container_2_is_refused(body: bytes) -> None:
+    with pytest.raises(BitstreamError, match="index of"):
+        ArchiveReader.open(assemble(EMPTY_HEADER[2], signed(body), 2), max_bytes=2**24)
+
+
+@pytest.mark.parametrize("major", MAJORS)
 @pytest.mark.parametrize("text", [b"[]", b"nope", b"\xff\xfe", b"{" * 100_000])
-def test_forged_header_is_refused(text: bytes) -> None:
+def test_forged_header_is_refused(text: bytes, major: int) -> None:
     with pytest.raises(CorruptError, match="header of"):
-        ArchiveReader.open(assemble(signed(deflate(text)), EMPTY_INDEX))
+        ArchiveReader.open(assemble(signed(pack_text(text, major)), EMPTY_INDEX[major], major))
 
 
-def test_forged_archive_may_be_valid() -> None:
+def test_unknown_dictionary_asks_for_a_newer_stvc() -> None:
+    header = signed(b"\2" + pack_text(b"{}", FORMAT_MAJOR)[1:])
+    with pytest.raises(VersionError, match="header of .* dictionary 2, .*install a newer stvc"):
+        ArchiveReader.open(assemble(header, EMPTY_INDEX[2], 2))
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_forged_archive_may_be_valid(major: int) -> None:
     """The forging above fails for its content, not for the way it is put together."""
-    reader = ArchiveReader.open(
-        assemble(signed(deflate(json.dumps({"a": 1}).encode())), EMPTY_INDEX)
-    )
+    header = signed(pack_text(json.dumps({"a": 1}).encode(), major))
+    reader = ArchiveReader.open(assemble(header, EMPTY_INDEX[major], major))
     assert reader.header == {"a": 1} and contents(reader) == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import numpy as np
 from archive_samples import write_sample
 
 from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey, hdf5, write_archive
+from stvc.archive.blobs import words
 from stvc.archive.columns import Cursor, decode_column
-from stvc.archive.layout import HEAD_SIZE, LOCATOR_OFFSET, MAGIC, Locator, build_head, parse_head
+from stvc.archive.layout import (
+    HEAD_SIZES,
+    LOCATOR_OFFSET,
+    MAGIC,
+    Locator,
+    build_head,
+    parse_head,
+)
 
 
 def test_overhead_of_a_small_series_is_under_two_percent(tmp_path: Path) -> None:
@@ -42,9 +51,21 @@ def test_overhead_of_a_small_series_is_under_two_percent(tmp_path: Path) -> None
         assert reader.overhead_bytes < 2000 + 9 * len(reader.units)
 
 
-def test_hdf5_library_sees_the_same_regions(tmp_path: Path) -> None:
+def test_hdf5_library_sees_the_whole_archive(tmp_path: Path) -> None:
     path = tmp_path / "fields.stvc"
     write_sample(path, 0, 3)
+    block = path.read_bytes()
+    with ArchiveReader.open(path) as reader, h5py.File(path, "r") as file:
+        start = reader.locator.header_offset
+        assert list(file) == ["archive"] and file["archive"].dtype == np.uint8
+        assert file["archive"].id.get_offset() == start
+        assert file["archive"][()].tobytes() == block[start:]
+        assert file.attrs["stvc"].tobytes() == reader.locator.pack()
+
+
+def test_hdf5_library_sees_the_regions_of_container_1(tmp_path: Path) -> None:
+    path = tmp_path / "fields.stvc"
+    write_sample(path, 0, 3, 1)
     block = path.read_bytes()
     with ArchiveReader.open(path) as reader, h5py.File(path, "r") as file:
         locator = reader.locator
@@ -61,11 +82,18 @@ def test_hdf5_library_sees_the_same_regions(tmp_path: Path) -> None:
 
 
 def test_head_is_where_the_documentation_says() -> None:
-    head = build_head(Locator(700, 800, 900))
-    assert (HEAD_SIZE, LOCATOR_OFFSET) == (441, 126)
-    assert len(head) == HEAD_SIZE and head[LOCATOR_OFFSET:].startswith(MAGIC)
-    assert parse_head(head, "x") == Locator(700, 800, 900)
-    assert struct.unpack_from("<Q", head, 28)[0] == 441 + 700 + 800 + 900
+    assert HEAD_SIZES == {1: 441, 2: 268} and LOCATOR_OFFSET == 126
+    for major, size in HEAD_SIZES.items():
+        head = build_head(Locator(700, 800, 900, major))
+        assert len(head) == size and head[LOCATOR_OFFSET:].startswith(MAGIC)
+        assert parse_head(head, "x") == Locator(700, 800, 900, major)
+        assert struct.unpack_from("<Q", head, 28)[0] == size + 700 + 800 + 900
+
+
+def test_the_dictionary_is_frozen() -> None:
+    found = hashlib.sha256(words(1)).hexdigest()
+    assert found == "4099f43112adc8afe2a75124780628f7e94126e4b3e0d918317102cbd09f877a"
+    assert words(1)[:8] == struct.pack("<II", 0xEC30A437, 1)
 
 
 def test_lookup3_matches_the_published_value() -> None:
@@ -73,10 +101,10 @@ def test_lookup3_matches_the_published_value() -> None:
     assert hdf5.lookup3(b"Four score and seven years ago") == 0x17770551
 
 
-def test_index_can_be_read_from_its_description_alone(tmp_path: Path) -> None:
+def test_index_of_container_1_can_be_read_from_its_description_alone(tmp_path: Path) -> None:
     """A second reader, written from the layout module's text: crc, order and offsets."""
     path = tmp_path / "fields.stvc"
-    write_sample(path, 0, 3)
+    write_sample(path, 0, 3, 1)
     block = path.read_bytes()
     with ArchiveReader.open(path) as reader:
         start = reader.locator.index_offset

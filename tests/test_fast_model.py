@@ -9,7 +9,8 @@ import pytest
 import torch
 from training import fast_qat
 
-from stvc.codec.fast_coder import FastBatch, decode_fast, fast_batches
+from stvc.codec.batches import Batch, write_batches
+from stvc.codec.fast_coder import decode_fast, fast_batches
 from stvc.codec.rangecoder import Models, Reader, Writer
 from stvc.codec.readers import Readers
 from stvc.codec.tables import Tables
@@ -59,7 +60,7 @@ def case_of(seed: int, gain: float = 1.0, grid: tuple[int, int] = (5, 7), skippe
     return Case(fast_qat.fast_tensors(twin), twin, features, symbols)
 
 
-def same(a: list[FastBatch], b: list[FastBatch]) -> bool:
+def same(a: list[Batch], b: list[Batch]) -> bool:
     return all(
         np.array_equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True)
     )
@@ -85,11 +86,11 @@ def test_every_arithmetic_says_the_same(gain: float, skipped: int) -> None:
 def test_decodes_what_was_written(skipped: int) -> None:
     case, models = case_of(3, skipped=skipped), case_of(3).models()
     writer = Writer()
-    for symbols, location, scale in fast_batches(case.net("float32"), case.features, case.symbols):
-        writer.symbols(symbols, location, scale, models)
+    batches = fast_batches(case.net("float32"), case.features, case.symbols)
+    write_batches(writer, batches, models)
     reader = Reader(writer.getvalue())
     readers = Readers([reader], models)
-    (found,) = decode_fast(readers, case.net("int32"), [case.features], 35)
+    (found,) = decode_fast(readers, case.net("int32"), [case.features], [None], 35)
     np.testing.assert_array_equal(found, case.symbols)
 
 
@@ -99,11 +100,12 @@ def test_units_with_other_tokens_decode_together() -> None:
     for case in cases:
         net = net or case.net("float32")
         writer = Writer()
-        for symbols, location, scale in fast_batches(net, case.features, case.symbols):
-            writer.symbols(symbols, location, scale, models)
+        write_batches(writer, fast_batches(net, case.features, case.symbols), models)
         readers.append(Reader(writer.getvalue()))
     assert net is not None
-    found = decode_fast(Readers(readers, models), net, [case.features for case in cases], 35)
+    found = decode_fast(
+        Readers(readers, models), net, [case.features for case in cases], [None] * 3, 35
+    )
     for case, symbols in zip(cases, found, strict=True):
         np.testing.assert_array_equal(symbols, case.symbols)
 
@@ -179,7 +181,7 @@ def test_noise_for_bytes_is_damage_or_symbols(seed: int) -> None:
     case = case_of(6)
     noise = np.random.default_rng(seed).bytes(400)
     readers = Readers([Reader(noise)], case.models())
-    (found,) = decode_fast(readers, case.net(), [case.features], 35)
+    (found,) = decode_fast(readers, case.net(), [case.features], [None], 35)
     assert isinstance(found, CorruptError) or np.abs(found).max() < 1 << 24
 
 

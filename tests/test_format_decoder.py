@@ -100,9 +100,12 @@ def corrections(decoded: Any, expected: Any, symbols: Any, index: int, spread: i
     def u(x: Any) -> Any:
         return (x * (2**25 // step(index)) + 2**19) >> 20
 
+    def signed(x: Any) -> Any:
+        return (x + 2**15) % 2**16 - 2**15
+
     def around(x: Any, offsets: list[tuple[int, int]]) -> list[Any]:
         wide = np.pad(x, 2, mode="edge")
-        return [wide[2 + dy :, 2 + dx :][:height, :width] - x for dy, dx in offsets]
+        return [signed(wide[2 + dy :, 2 + dx :][:height, :width] - x) for dy, dx in offsets]
 
     def per_token(values: Any) -> Any:
         return values.reshape(height // 8, width // 8).repeat(8, 0).repeat(8, 1)
@@ -113,7 +116,8 @@ def corrections(decoded: Any, expected: Any, symbols: Any, index: int, spread: i
     sizes = [log[(np.abs(symbols) > limit).sum(1)] for limit in (0, 1)]
     fine = index * 8 // 32
     inputs = [
-        *around(u(decoded), near + far), *around(u(expected), near), u(decoded) - u(expected),
+        *around(u(decoded), near + far), *around(u(expected), near),
+        signed(u(decoded) - u(expected)),
         *[0 * rows] * 8, *[64 * (x == k) for x in nearest for k in range(4)],
         0 * rows + 64, 0 * rows, 0 * rows, 0 * rows + fine - 40, 0 * rows + spread - fine,
         0 * rows + 64, *[per_token(n) for n in sizes], 0 * rows, 0 * rows, 0 * rows,
@@ -137,7 +141,8 @@ def joined(blocks: Any, height: int, width: int) -> Any:
 
 def decode(path: Path) -> Any:
     """Pixels of an archive of one frame, one band, no mask, whose unit is plain."""
-    header, _, units = program("file.md", "reader.py")["read_archive"](path)
+    dictionary = (Path(stvc.__file__).parent / "archive" / "dictionary-1.zdict").read_bytes()
+    header, _, units = program("file.md", "reader.py")["read_archive"](path, dictionary)
     payload, _ = units[0, 0, 0, 0]
     assert payload[0] == 1, "the plain coder was wanted"
     read = Symbols(payload[1:], header["model"])

@@ -9,16 +9,18 @@ from typing import Any
 import constriction
 import numpy as np
 import pytest
+from archive_samples import write_sample
 
-from stvc.archive import ArchiveReader
-from stvc.archive.layout import HEAD_SIZE, LOCATOR_OFFSET
+from stvc.archive import ArchiveReader, write_archive
+from stvc.archive.layout import HEAD_SIZES, LOCATOR_OFFSET, MAJORS
 from stvc.codec import profiles
 from stvc.codec.predictive_walk import _CAUSAL
 from stvc.codec.quantize import step_size
 from stvc.codec.registration import FILTERS
 from stvc.codec.transform import RADIUS, ZIGZAG
 
-FORMAT = Path(__file__).parents[1] / "docs" / "format"
+ROOT = Path(__file__).parents[1]
+FORMAT = ROOT / "docs" / "format"
 ARCHIVES = sorted((Path(__file__).parent / "golden").glob("*/*.stvc"))
 
 
@@ -33,8 +35,31 @@ def program(page: str, title: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_printed_reader_reads_archives(path: Path) -> None:
-    header, frames, units = program("file.md", "reader.py")["read_archive"](path)
+@pytest.mark.parametrize("major", [None, 1, 2])
+def test_printed_reader_reads_archives(path: Path, major: int | None, tmp_path: Path) -> None:
+    if major is not None:
+        path = rewritten(path, tmp_path / "other.stvc", major)
+    check_printed_reader(path)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 40, 700])
+@pytest.mark.parametrize("major", MAJORS)
+def test_printed_reader_reads_any_tables(frames: int, major: int, tmp_path: Path) -> None:
+    path = tmp_path / "fields.stvc"
+    write_sample(path, 0, frames, major)
+    check_printed_reader(path)
+
+
+def rewritten(path: Path, target: Path, major: int) -> Path:
+    with ArchiveReader.open(path) as reader:
+        units = [(key, reader.read(key), info.stats) for key, info in reader.units.items()]
+        write_archive(target, reader.header, reader.frames, units, major=major)
+    return target
+
+
+def check_printed_reader(path: Path) -> None:
+    dictionary = (ROOT / "stvc/archive/dictionary-1.zdict").read_bytes()
+    header, frames, units = program("file.md", "reader.py")["read_archive"](path, dictionary)
     with ArchiveReader.open(path) as reader:
         assert header == reader.header
         assert [tuple(f["stats"]) for f in frames] == [f.stats for f in reader.frames]
@@ -48,8 +73,8 @@ def test_printed_reader_reads_archives(path: Path) -> None:
 
 def test_the_head_has_the_size_and_offset_that_are_told() -> None:
     text = (FORMAT / "file.md").read_text()
-    assert (HEAD_SIZE, LOCATOR_OFFSET) == (441, 126)
-    assert "Always 441 bytes" in text
+    assert HEAD_SIZES == {1: 441, 2: 268} and LOCATOR_OFFSET == 126
+    assert "268 bytes in major version 2, 441 in 1" in text
     assert "at offset 126" in text
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stvc.aoi import parse_aoi
 from stvc.archive import ArchiveReader
-from stvc.archive.columns import deflate
-from stvc.archive.layout import Locator, build_head, crc
+from stvc.archive.blobs import pack_text
+from stvc.archive.layout import MAJORS, Locator, build_head, crc
 from stvc.errors import AoiError, BitstreamError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -103,11 +103,11 @@ def test_any_bytes_as_area(raw: bytes) -> None:
     check_aoi(raw)
 
 
-@given(json_values, st.binary(max_size=80))
-def test_any_header_and_index_behind_right_checksums(header: Any, body: bytes) -> None:
-    frame = deflate(json.dumps(header).encode())
+@given(json_values, st.binary(max_size=80), st.sampled_from(MAJORS))
+def test_any_header_and_index_behind_right_checksums(header: Any, body: bytes, major: int) -> None:
+    frame = pack_text(json.dumps(header).encode(), major)
     blobs = frame + crc(frame), body + crc(body)
-    head = build_head(Locator(len(blobs[0]), len(blobs[1]), 0))
+    head = build_head(Locator(len(blobs[0]), len(blobs[1]), 0, major))
     try:
         with ArchiveReader.open(io.BytesIO(head + blobs[0] + blobs[1])) as reader:
             assert isinstance(reader.header, dict)

@@ -179,7 +179,7 @@ def container(header: bytes, body: bytes) -> bytes:
     """An archive of two blobs with right checksums and no payload."""
     frame = deflate(header)
     blobs = frame + crc(frame), body + crc(body)
-    return build_head(Locator(len(blobs[0]), len(blobs[1]), 0)) + b"".join(blobs)
+    return build_head(Locator(len(blobs[0]), len(blobs[1]), 0, 1)) + b"".join(blobs)
 
 
 def counted(units: int, frames: int) -> bytes:

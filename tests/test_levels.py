@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stvc
-from stvc.codec import costs, entropy, unit_encoder
+from stvc.codec import costs, entropy, network_coding, unit_encoder
 from stvc.codec.levels import _squared_error, choose_levels
 from stvc.codec.quantize import quantize
 from stvc.codec.unit import NETWORK
@@ -81,7 +81,7 @@ def test_archives_get_smaller_at_the_same_quality(tmp_path, monkeypatch) -> None
     found = {}
     for name in ("two passes", "one pass"):
         if name == "one pass":
-            monkeypatch.setattr(unit_encoder, "choose_levels", lambda *_: None)
+            monkeypatch.setattr(network_coding, "choose_levels", lambda *_: None)
         stvc.encode(ds, tmp_path / "a.stvc", quality=45)
         with stvc.open(tmp_path / "a.stvc") as archive:
             info = archive.info()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stvc.codec.mask_coder import decode_mask, encode_mask
+from stvc.codec.mask_coder import Earlier, decode_mask, encode_mask
 from stvc.codec.mask_tables import OFFSETS, load_tables
 from stvc.errors import CorruptError
 
@@ -52,11 +52,13 @@ def scene(shape: tuple[int, int], seed: int) -> np.ndarray:
     )
 
 
-def check(classes: np.ndarray, previous: np.ndarray | None = None) -> bytes:
-    payload = encode_mask(classes, previous)
+def check(
+    classes: np.ndarray, previous: np.ndarray | Earlier | None = None, generation: int = 4
+) -> bytes:
+    payload = encode_mask(classes, previous, generation)
     found = decode_mask(payload, classes.shape, previous)
     assert found.dtype == np.uint8 and np.array_equal(found, classes)
-    assert encode_mask(classes, previous) == payload
+    assert encode_mask(classes, previous, generation) == payload
     assert len(payload) <= classes.size + 1
     return payload
 
@@ -177,7 +179,7 @@ def test_damaged_payloads_raise_or_decode_to_something() -> None:
     sources.append(rng.integers(0, 20, (32, 32), dtype=np.uint8))
     refused = 0
     for classes in sources:
-        payload = encode_mask(classes)
+        payload = encode_mask(classes, None, int(rng.choice((3, 4))))
         for _ in range(60):
             damaged = bytearray(payload)
             damaged[int(rng.choice((0, 0, 1, 2, rng.integers(len(damaged)))))] = rng.integers(256)
@@ -212,12 +214,14 @@ def test_tables_have_their_documented_shapes() -> None:
             assert tables.gate.shape == tables.repeat.shape == (4, 10)
 
 
-def test_payloads_are_frozen() -> None:
+@pytest.mark.parametrize("generation", [3, 4])
+def test_payloads_are_frozen(generation: int) -> None:
     """Golden bytes: a change here is a change of the bit stream."""
     y, x = np.mgrid[:40, :40]
     disk = ((y - 17) ** 2 + (x - 23) ** 2 < 130).astype(np.uint8)
     fields = (4 + (y // 13 + x // 9) % 2 + 4 * disk).astype(np.uint8)
     digest = hashlib.sha256()
+    kinds = []
     for classes, previous in (
         (disk, None),
         (fields, None),
@@ -225,11 +229,17 @@ def test_payloads_are_frozen() -> None:
         (fields, fields[::-1]),
         (disk * 255, None),
         (np.where(disk, x * y % 7 // 5 + 8, fields).astype(np.uint8), None),
+        *(((fields, Earlier(fields[::-1], fields[:, ::-1])),) if generation > 3 else ()),
     ):
-        payload = check(classes, previous)
-        assert payload[0] & 3 != 2, "a zstd frame would tie the golden value to a zstd release"
+        payload = check(classes, previous, generation)
+        kinds.append(payload[0] & 3)
+        assert kinds[-1] != 2, "a zstd frame would tie the golden value to a zstd release"
         digest.update(payload)
-    assert digest.hexdigest() == GOLDEN
+    assert (3 in kinds) == (generation > 3)
+    assert digest.hexdigest() == GOLDEN[generation]
 
 
-GOLDEN = "05b3b32121bb17c36b823493e5a47b46a5426134395dff340801b3cdcf65b54e"
+GOLDEN = {
+    3: "05b3b32121bb17c36b823493e5a47b46a5426134395dff340801b3cdcf65b54e",
+    4: "1a3d2a627bbe888492f6a519088dbd49f5727e9dfb2232a0684d6c3e0338ddeb",
+}

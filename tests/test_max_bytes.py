@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import stvc
 from stvc.archive import ArchiveReader
 from stvc.cli import app
-from stvc.codec import unit_encoder
+from stvc.codec import network_coding, unit_encoder
 from stvc.codec.budget import Allowance, coarser_step
 from stvc.codec.quantize import MAX_STEP_INDEX
 from stvc.errors import QualityError
@@ -69,7 +69,7 @@ def test_appended_dates_obey(tmp_path: Path) -> None:
 
 def test_the_network_runs_twice_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
-    real = unit_encoder.network_batches
+    real = network_coding.network_batches
 
     def counted(*arguments, **named):  # type: ignore[no-untyped-def]
         runs[-1] += 1
@@ -82,7 +82,7 @@ def test_the_network_runs_twice_at_most(tmp_path: Path, monkeypatch: pytest.Monk
         return whole(*arguments, **named)
 
     monkeypatch.setenv("STVC_THREADS", "1")  # so that units come one after the other
-    monkeypatch.setattr(unit_encoder, "network_batches", counted)
+    monkeypatch.setattr(network_coding, "network_batches", counted)
     monkeypatch.setattr("stvc.codec.tile_job.encode_unit", started)
     stvc.encode(series(), tmp_path / "a.stvc", quality=70, max_bytes=700)
     assert max(runs) == 2

@@ -11,13 +11,13 @@ from native_kernels import needs_kernels
 from test_mask_coder import scene, smooth_field
 
 from stvc import native
-from stvc.codec import mask_coder, mask_model, mask_native
+from stvc.codec import mask_coder, mask_model, mask_native, mask_words
 from stvc.codec.mask_coder import decode_mask, encode_mask
 
 pytestmark = needs_kernels
 
 
-def steps(walk, raster: np.ndarray, values: np.ndarray, is_scene: bool, previous) -> list:
+def steps(walk, raster: np.ndarray, values: np.ndarray, *others: object) -> list:
     """Everything that a walk tells its coder, and what it returns."""
     rank = np.searchsorted(values, raster).ravel()
     told = []
@@ -27,18 +27,23 @@ def steps(walk, raster: np.ndarray, values: np.ndarray, is_scene: bool, previous
         told.append((table.copy(), positions.copy()))
         return rank[positions]
 
-    told.append((walk(raster.shape, values, is_scene, previous, code),))
+    is_scene, previous, *network = others
+    told.append((walk(raster.shape, values, is_scene, previous, code, *network),))
     return told
 
 
 def same_steps(raster: np.ndarray, previous: np.ndarray | None, values: np.ndarray) -> None:
     is_scene = bool(values[-1] < 12 and values[-1] > 1)
-    ours = steps(mask_native.walk, raster, values, is_scene, previous)
-    theirs = steps(mask_model.walk, raster, values, is_scene, previous)
-    assert len(ours) == len(theirs)
-    for mine, other in zip(ours, theirs, strict=True):
-        for a, b in zip(mine, other, strict=True):
-            np.testing.assert_array_equal(a, b)
+    second = None if previous is None else previous[::-1, ::-1]
+    for network in ((), (True,), (True, second)):
+        ours, theirs = (
+            steps(walk, raster, values, is_scene, previous, *network)
+            for walk in (mask_native.walk, mask_model.walk)
+        )
+        assert len(ours) == len(theirs)
+        for mine, other in zip(ours, theirs, strict=True):
+            for a, b in zip(mine, other, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 alphabets = st.one_of(
@@ -116,7 +121,7 @@ def test_bytes_are_cut_as_if_everything_was_decoded(monkeypatch: pytest.MonkeyPa
     """Only the last pixels are decoded for it."""
     sources = [scene((40, 33), k) for k in range(40)]
     ours = [encode_mask(source) for source in sources]
-    monkeypatch.setattr(mask_coder, "_LAST_WORDS", 2**30)
+    monkeypatch.setattr(mask_words, "_LAST_WORDS", 2**30)
     assert [encode_mask(source) for source in sources] == ours
 
 
@@ -132,6 +137,8 @@ def walker(**other: object) -> object:
         "chunk": 16,
         "before": None,
         "symbols": np.zeros(20, np.uint8),
+        "network": None,
+        "second": None,
     } | other
     assert native.kernels is not None
     return native.kernels.MaskWalk(*arguments.values())
@@ -158,6 +165,12 @@ def walker(**other: object) -> object:
         {"chunk": 2**40},
         {"before": np.zeros(19, np.uint8)},
         {"symbols": np.zeros(21, np.uint8)},
+        {"network": mask_native._corrections(True)},
+        {"network": np.zeros(7, np.int16)},
+        {"network": np.zeros(3, np.uint8)},
+        {"network": np.full_like(mask_native._corrections(False), 999)},
+        {"network": np.full_like(mask_native._corrections(False), -32768)},
+        {"second": np.zeros(19, np.uint8)},
     ],
 )
 def test_arguments_that_disagree_are_refused(wrong: dict[str, object]) -> None:
@@ -183,6 +196,19 @@ def test_a_raster_before_of_unknown_classes_is_refused() -> None:
     walk = walker(before=np.full(20, 3, np.uint8))
     with pytest.raises(ValueError, match="outside of what it may be"):
         walk.next(np.empty(0, np.int32), np.empty((16, 2), np.float32), np.empty(16, np.int64))
+
+
+def test_a_second_raster_of_unknown_classes_does_no_harm() -> None:
+    """Nothing is looked up by its classes."""
+    second = np.arange(20, dtype=np.uint8) * 13
+    walk = walker(network=mask_native._corrections(False), second=second)
+    table, positions = np.empty((16, 2), np.float32), np.empty(16, np.int64)
+    count = walk.next(np.empty(0, np.int32), table, positions)
+    visited = 0
+    while count:
+        visited += count
+        count = walk.next(np.zeros(count, np.int32), table, positions)
+    assert visited == 20
 
 
 @pytest.mark.parametrize("sizes", [(0, 32, 16), (1, 31, 16), (1, 32, 15), (2, 32, 16)])

@@ -116,6 +116,9 @@ class Broken(Reader):
             raise CorruptError("no more symbols")
         return np.ones(len(arguments[1]), np.int64)
 
+    def columns(self, *arguments: Any) -> None:
+        self.symbols(*arguments)
+
 
 def test_a_damaged_unit_leaves_its_batch_whole(
     archive: Path, monkeypatch: pytest.MonkeyPatch

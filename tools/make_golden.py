@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v3]
+    python tools/make_golden.py [--out tests/golden/v4]
 
 Run once per bit stream version, with the model that will ship. The pictures come from integer
 arithmetic alone, so that the tests can make them again on any machine and encode them again.
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v3"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v4"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

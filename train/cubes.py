@@ -7,7 +7,7 @@ network learns from is exactly what the encoder will ask it to code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.analysis import UnitAnalysis, analyze, finished
+from stvc.codec.network_coding import optimized
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import fit_klt
 from stvc.codec.structure import Link, Planned, plan_frames
 from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit import UnitContext
-from stvc.codec.unit_encoder import optimized
 from stvc.model.features import FrameSide, unit_features
 from stvc.model.weights import EntropyModel
 
@@ -161,7 +161,31 @@ def samples(
     weight /= weight.sum()
     while True:
         cube = cubes[rng.choice(len(cubes), p=weight)]
-        yield from _window(cube, rng, step_range, shape, levels_by)
+        clouds = cubes[rng.choice(len(cubes), p=weight)]
+        yield from _window(_varied(cube, clouds, rng), rng, step_range, shape, levels_by)
+
+
+def _varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
+    """Another cube like it: run backward, seen from farther away, under another place's clouds."""
+    pixels, hidden, gsd = cube.pixels, cube.hidden, cube.gsd
+    if cube.series and rng.random() < 0.4:
+        pixels, hidden = pixels[::-1], hidden[::-1]
+    height, width = pixels.shape[2:]
+    if min(height, width) >= 128 and rng.random() < 0.25:
+        height, width = height // 2 * 2, width // 2 * 2
+        split = (*pixels.shape[:2], height // 2, 2, width // 2, 2)
+        mean = pixels[:, :, :height, :width].reshape(split).mean((3, 5), dtype=np.float32)
+        pixels = np.rint(mean).astype(np.uint16)
+        hidden = hidden[:, :height, :width].reshape(split[:1] + split[2:]).any((2, 4))
+        gsd = min(2 * gsd, 60)
+    if clouds is not cube and clouds.hidden.any() and rng.random() < 0.35:
+        other = clouds.hidden[rng.integers(0, len(clouds.hidden), len(pixels))]
+        turned = np.rot90(other, int(rng.integers(4)), (1, 2))
+        tiles = [-(-a // b) for a, b in zip(pixels.shape[2:], turned.shape[1:], strict=True)]
+        wide = np.tile(turned, (1, *tiles))[:, : pixels.shape[2], : pixels.shape[3]]
+        some = rng.random(len(pixels)) < 0.6
+        hidden = hidden | (wide & some[:, None, None])
+    return replace(cube, pixels=pixels, hidden=hidden, gsd=gsd)
 
 
 def _window(

@@ -23,14 +23,15 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import zstandard
+from mask_rasters import read_rasters
 from torch.nn import Parameter
 from torch.nn import functional as F
 
 from stvc.codec import mask_coder, mask_model, mask_tables
 from stvc.codec.mask_coder import encode_mask
-from stvc.codec.mask_model import _NEAR, _RINGS, _ROUGH_SPACING, _passes, _roughness
+from stvc.codec.mask_lattice import passes
+from stvc.codec.mask_model import _NEAR, _RINGS, _ROUGH_SPACING, _roughness
 from stvc.codec.mask_tables import _ORBITS, _shapes, load_tables
-from stvc.masks import hidden
 from stvc.types import U8
 
 MODELS = ((True, False), (True, True), (False, False), (False, True))
@@ -89,19 +90,9 @@ def load_series(folder: Path, scene: bool, exclude: list[str]) -> tuple[list[Ser
     """
     kept: tuple[list[Series], list[Series]] = ([], [])
     for path in sorted(folder.rglob("*.npz")):
-        with np.load(path) as archive:
-            if "scl" in archive.files:
-                classes = archive["scl"]
-                if classes.max() >= _classes(True):
-                    raise SystemExit(f"{path}: scl holds {classes.max()}, want classes 0 to 11")
-                rasters = (classes if scene else hidden(classes, "SCL")).astype(np.uint8)
-            elif "mask" in archive.files and not scene:
-                rasters = (archive["mask"] != 0).astype(np.uint8)
-            else:
-                continue
-        half = rasters[:, ::2, ::2]  # a 20 m mask on the 10 m grid: the coder halves it, too
-        whole = half.repeat(2, axis=1).repeat(2, axis=2)[:, : rasters.shape[1], : rasters.shape[2]]
-        rasters = half if np.array_equal(whole, rasters) else rasters
+        rasters = read_rasters(path, scene)
+        if rasters is None:
+            continue
         none = np.full_like(rasters[:1], _classes(scene))
         before = np.concatenate([none, rasters[:-1]])
         # Constant rasters cost a byte without any model. One like the date before is the outline
@@ -131,7 +122,7 @@ def replay(series: Series, classes: int) -> list[list[Pixels]]:
     known = np.repeat(unknown, height * width + 1, axis=1)
     counts, rough = np.zeros((count, classes), np.int64), np.zeros((count, 2), np.int64)
     found: list[list[Pixels]] = [[] for _ in range(KINDS)]
-    for steps in _passes(height, width):
+    for steps in passes(height, width):
         # Pixels of one pass do not see each other.
         scaled = (4 * counts[..., None] + 1) << np.arange(1, 9)
         rarity = (scaled <= 4 * (counts.sum(axis=1)[:, None, None] + 1)).sum(axis=2)
@@ -248,7 +239,7 @@ def report(text: str, excluded: list[Series]) -> None:
             for raster, before in zip(series.rasters, series.before, strict=True):
                 forms = [raster] if raster.max() > 1 else [raster, np.packbits(raster)]
                 peer = min(len(zstd.compress(form.tobytes())) for form in forms)
-                sizes += len(encode_mask(raster)), len(encode_mask(raster, before)), peer
+                sizes += *(len(encode_mask(raster, b, 3)) for b in (None, before)), peer
             alone, after, peer = sizes / len(series.rasters)
             note = f"{alone:.1f} bytes per raster, {after:.1f} knowing the date before"
             print(f"  {series.place}: {note}, {peer:.1f} as zstd-19", file=sys.stderr)

@@ -171,7 +171,7 @@ def main() -> None:
             if any(v in c.name for v in options.validate)
         ]
         model = load_model(options.levels_by) if options.levels_by else None
-        stream = samples(places, 1, (140, 240), model)
+        stream = samples(places, 1, (140, 240), levels_by=model)
         watched = [next(stream) for _ in range(48)]
     pool: dict[tuple[int, int], list[Sample]] = defaultdict(list)
     rng = np.random.default_rng(options.seed + step + 1)

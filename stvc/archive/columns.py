@@ -1,4 +1,4 @@
-"""Integer columns in few bytes; see the layout module for the byte format."""
+"""Integer columns in few bytes, and zstd frames; see `docs/format/file.md`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ _LEVEL = 19
 _DIFFERENCES = 16
 _BOUND = 2**60
 _MAGICLESS = zstandard.FORMAT_ZSTD1_MAGICLESS
-# No content size, no checksum: the column's length is known and the index has its own checksum.
+# No content size, checksum or dictionary: all of that is told, or checked, around the frame.
 _COMPACT = zstandard.ZstdCompressionParameters.from_level(
-    _LEVEL, format=_MAGICLESS, write_content_size=False, write_checksum=False
+    _LEVEL, format=_MAGICLESS, write_content_size=False, write_checksum=False, write_dict_id=False
 )
 
 
-def deflate(block: bytes) -> bytes:
-    """Compress ``block`` to a zstd frame."""
+def deflate(block: bytes, dictionary: bytes = b"") -> bytes:
+    """Compress ``block`` to a zstd frame; with a dictionary, to one without its magic number."""
+    if dictionary:
+        words = zstandard.ZstdCompressionDict(dictionary, zstandard.DICT_TYPE_FULLDICT)
+        packer = zstandard.ZstdCompressor(dict_data=words, compression_params=_COMPACT)
+        return packer.compress(block)
     return zstandard.ZstdCompressor(level=_LEVEL, write_content_size=False).compress(block)
 
 
-def inflate(block: bytes, limit: int, *, magicless: bool = False) -> bytes:
+def inflate(block: bytes, limit: int, *, magicless: bool = False, dictionary: bytes = b"") -> bytes:
     """Decompress a zstd frame without trusting the size that it declares.
 
     Parameters
@@ -38,6 +42,8 @@ def inflate(block: bytes, limit: int, *, magicless: bool = False) -> bytes:
         Most bytes to accept.
     magicless : bool
         Whether the frame lacks its magic number.
+    dictionary : bytes
+        What it was compressed with.
 
     Returns
     -------
@@ -50,8 +56,13 @@ def inflate(block: bytes, limit: int, *, magicless: bool = False) -> bytes:
     CorruptError
         If this is no zstd frame.
     """
+    words = None
+    if dictionary:
+        words = zstandard.ZstdCompressionDict(dictionary, zstandard.DICT_TYPE_FULLDICT)
     decompressor = zstandard.ZstdDecompressor(
-        format=_MAGICLESS if magicless else zstandard.FORMAT_ZSTD1, max_window_size=2**27
+        format=_MAGICLESS if magicless else zstandard.FORMAT_ZSTD1,
+        max_window_size=2**27,
+        dict_data=words,
     )
     parts: list[bytes] = []
     total = 0

@@ -1,49 +1,28 @@
-"""The header and index blobs; see the layout module for the byte format."""
+"""The index blob; see `docs/format/file.md` for the byte format."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.archive.columns import (
-    I64,
-    Cursor,
-    decode_column,
-    deflate,
-    encode_column,
-    inflate,
-    write_varint,
-)
+from stvc.archive.blobs import USUAL_LIMIT, checked, pack_json, unpack_json
+from stvc.archive.columns import I64, Cursor, decode_column, encode_column, write_varint
 from stvc.archive.keys import FrameRecord, Kind, UnitInfo, UnitKey
-from stvc.archive.layout import CRC_SIZE, crc
+from stvc.archive.layout import crc
+from stvc.archive.tables import decode_tables, encode_tables
 from stvc.errors import CorruptError, TooLargeError
 
 FRAME_STATS = 4
-# As Python objects, units, frames and JSON take many times their bytes in the file.
+# As Python objects, units and frames take many times their bytes in the file.
 _OBJECTS = 2**18
-_JSON_PARTS = 2**22
-_USUAL_LIMIT = 2**28
 
 
-def pack_header(header: dict[str, Any]) -> bytes:
-    """Write the header blob; ValueError or TypeError if ``header`` is not JSON."""
-    frame = deflate(_json(header))
-    return frame + crc(frame)
-
-
-def unpack_header(blob: bytes, limit: int) -> dict[str, Any]:
-    """Read the header blob; CorruptError or TooLargeError if it breaks the format."""
-    header = _parse(inflate(_checked(blob), limit), limit)
-    if not isinstance(header, dict):
-        raise CorruptError("the header is not a JSON object")
-    return header
-
-
-def pack_index(frames: Sequence[FrameRecord], units: Iterable[tuple[UnitKey, UnitInfo]]) -> bytes:
+def pack_index(
+    frames: Sequence[FrameRecord], units: Iterable[tuple[UnitKey, UnitInfo]], major: int
+) -> bytes:
     """Write the index blob.
 
     Parameters
@@ -52,6 +31,8 @@ def pack_index(frames: Sequence[FrameRecord], units: Iterable[tuple[UnitKey, Uni
         All frames.
     units : iterable of (UnitKey, UnitInfo)
         All units in payload order: each one's offset is the sum of the lengths before it.
+    major : int
+        Version of the container.
 
     Returns
     -------
@@ -65,20 +46,27 @@ def pack_index(frames: Sequence[FrameRecord], units: Iterable[tuple[UnitKey, Uni
     entries = list(units)
     keys = np.array([key for key, _ in entries], dtype=np.int64).reshape(-1, 4)
     numbers = np.array([(i.length, *i.stats) for _, i in entries], dtype=np.int64).reshape(-1, 4)
-    numbers = numbers[_key_order(keys)]
-    checks = np.array([info.crc32c for _, info in entries if info.length], dtype="<u4")
-    parts = [write_varint(len(entries)), write_varint(len(frames))]
-    parts += [encode_column(column) for column in (*keys.T, *numbers.T)]
-    parts.append(checks.tobytes())
-    parts += [encode_column(column) for column in _frame_numbers(frames).T]
+    checks = np.array([info.crc32c for _, info in entries if info.length], dtype="<u4").tobytes()
+    table = _frame_numbers(frames)
+    unit_columns = [*keys.T, *numbers[_key_order(keys)].T]
+    columns = [
+        *map(encode_column, unit_columns),
+        checks,
+        *map(encode_column, table.T),
+    ]
+    if major > 1:
+        columns = [write_varint(0), *columns]
+        short = encode_tables(keys, numbers, table)
+        if short is not None:
+            columns = min(columns, [write_varint(len(short) + 1), short, checks], key=_total)
+    body = write_varint(len(entries)) + write_varint(len(frames)) + b"".join(columns)
     if any(frame.provenance for frame in frames):
-        parts.append(deflate(_json(_provenance_columns(frames))))
-    body = b"".join(parts)
+        body += pack_json(_provenance_columns(frames), major)
     return body + crc(body)
 
 
 def unpack_index(
-    blob: bytes, limit: int
+    blob: bytes, limit: int, major: int
 ) -> tuple[tuple[FrameRecord, ...], dict[UnitKey, UnitInfo]]:
     """Read the index blob.
 
@@ -88,6 +76,8 @@ def unpack_index(
         With its checksum.
     limit : int
         Most bytes that tables may take when unpacked.
+    major : int
+        Version of the container.
 
     Returns
     -------
@@ -102,7 +92,7 @@ def unpack_index(
     TooLargeError
         If it declares more than ``limit`` bytes.
     """
-    cursor = Cursor(_checked(blob))
+    cursor = Cursor(checked(blob))
     unit_count, frame_count = cursor.varint(), cursor.varint()
     declared = 8 * (10 * unit_count + 8 * frame_count)
     if declared > limit:
@@ -111,22 +101,29 @@ def unpack_index(
             f"{declared} bytes of tables where {limit} are accepted; raise max_bytes if the file "
             "is trusted"
         )
-    allowed = (_OBJECTS + len(blob)) * max(limit, _USUAL_LIMIT) // _USUAL_LIMIT
+    allowed = (_OBJECTS + len(blob)) * max(limit, USUAL_LIMIT) // USUAL_LIMIT
     if unit_count + frame_count > allowed:
         raise TooLargeError(
             f"an index of {len(blob)} bytes declares {unit_count} units and {frame_count} frames, "
             f"{allowed} of them are accepted for its size; raise max_bytes if the file is trusted"
         )
-    keys = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
-    ordered = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
-    numbers = np.empty_like(ordered)
-    numbers[_key_order(keys)] = ordered
+    short = cursor.varint() if major > 1 else 0
+    if short:
+        block = cursor.take(short - 1)
+        keys, numbers, table = decode_tables(block, unit_count, frame_count)
+    else:
+        keys = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
+        ordered = np.stack([decode_column(cursor, unit_count) for _ in range(4)], axis=1)
+        numbers = np.empty_like(ordered)
+        numbers[_key_order(keys)] = ordered
     filled = numbers[:, 0] > 0
     checks = np.zeros(unit_count, np.int64)
     # ^ the checksum of nothing
     checks[filled] = np.frombuffer(cursor.take(4 * int(filled.sum())), "<u4")
-    table = np.stack([decode_column(cursor, frame_count) for _ in range(2 + FRAME_STATS)], axis=1)
-    rows = _provenance_rows(cursor.rest(), frame_count, limit)
+    if not short:
+        columns = [decode_column(cursor, frame_count) for _ in range(2 + FRAME_STATS)]
+        table = np.stack(columns, axis=1)
+    rows = _provenance_rows(cursor.rest(), frame_count, limit, major)
     if np.any((table[:, 1] < 0) | (table[:, 1] > FRAME_STATS)):
         raise CorruptError("a frame has an impossible number of stats")
     frames = tuple(
@@ -184,11 +181,15 @@ def _provenance_columns(frames: Sequence[FrameRecord]) -> list[Any]:
     ]
 
 
-def _provenance_rows(block: bytes, count: int, limit: int) -> list[dict[str, Any]]:
+def _total(parts: list[bytes]) -> int:
+    return sum(map(len, parts))
+
+
+def _provenance_rows(block: bytes, count: int, limit: int, major: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
     if not block:
         return rows
-    columns = _parse(inflate(block, limit), limit)
+    columns = unpack_json(block, limit, major)
     try:
         for name, values, absent in columns:
             if not isinstance(name, str) or len(values) != count:
@@ -200,28 +201,3 @@ def _provenance_rows(block: bytes, count: int, limit: int) -> list[dict[str, Any
     except (TypeError, ValueError) as error:
         raise CorruptError(f"the provenance table is malformed ({error})") from error
     return rows
-
-
-def _checked(blob: bytes) -> bytes:
-    body, check = blob[:-CRC_SIZE], blob[-CRC_SIZE:]
-    if len(blob) < CRC_SIZE or crc(body) != check:
-        raise CorruptError(f"checksum mismatch over its {len(blob)} bytes")
-    return body
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def _parse(text: bytes, limit: int) -> Any:
-    parts = sum(text.count(mark) for mark in (b",", b"[", b"{"))
-    allowed = _JSON_PARTS * max(limit, _USUAL_LIMIT) // _USUAL_LIMIT
-    if parts > allowed:
-        raise TooLargeError(
-            f"its JSON of {len(text)} bytes has {parts} parts, {allowed} are accepted; raise "
-            "max_bytes if the file is trusted"
-        )
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorruptError(f"its JSON cannot be read ({error})") from error

@@ -1,59 +1,26 @@
-r"""Byte layout of an archive, precise enough to write another reader.
+r"""Byte layout of an archive: the head and where the regions behind it lie.
 
-An archive is one HDF5 file with three one-dimensional uint8 datasets and one root attribute. Four
-regions follow each other without gaps; all integers are little-endian and unsigned unless noted::
+An archive is one HDF5 file; all integers are little-endian and unsigned unless noted. Four regions
+follow each other without gaps::
 
-    0                HEAD_SIZE         + header_length     + index_length      + payload_length
+    0                head_size         + header_length     + index_length      + payload_length
     |  head          |  header         |  index            |  payload          |  end of file
-    HDF5 metadata    dataset "header"  dataset "index"     dataset "payload"
+    HDF5 metadata
 
-**Head** (always ``HEAD_SIZE`` = 441 bytes): superblock at 0 (48 bytes), root group at 48, and the
-object headers of ``header``, ``index`` and ``payload``, 72 bytes each, built by `build_head`. It is
-a pure function of the locator, so it is verified by building it again. The root group's attribute
-``stvc`` is the **locator**, 32 bytes at ``LOCATOR_OFFSET`` = 126::
+The **head** is built by `build_head`. It is a pure function of the locator, so it is verified by
+building it again. The root group's attribute ``stvc`` is the **locator**, 32 bytes at
+``LOCATOR_OFFSET`` = 126::
 
     8s  magic 89 73 74 76 63 0D 0A 1A  ("\x89stvc\r\n\x1a")
-    H   major version (another one: not readable)      H  minor version (a higher one: readable)
+    H   major version (unknown: not readable)          H  minor version (a higher one: readable)
     I   header_length      I  index_length      Q  payload_length
     I   CRC-32C of the 28 bytes before
 
-A reader whose locator fails its checksum may take the three lengths from the HDF5 dataset headers
-(the last 8 bytes before each one's own checksum) instead; the blobs carry their own checksums.
+Major version 1 has 441 bytes of head, with a dataset for each of the three regions behind it;
+version 2 has 265, with one dataset for all of them. A reader whose locator fails its checksum may
+take the lengths from the dataset headers instead; header and index carry their own checksums.
 
-**Header**: a zstd frame holding a UTF-8 JSON object, then CRC-32C of the frame (4 bytes). Its
-meaning is the codec's.
-
-**Index**: a body, then CRC-32C of the body (4 bytes). The body is::
-
-    varint  N, number of units          varint  T, number of frames
-    4 columns of N, payload order: kind (0 pixels, 1 mask, 2 background), frame, group, tile
-    4 columns of N, key order:     length, stats[0], stats[1], stats[2]
-    n x I   CRC-32C of each payload that is not empty, in payload order
-    6 columns of T:                time (seconds since 1970 UTC), number of stats, stats[0..3]
-    provenance: nothing if every frame's is empty, else a zstd frame up to the end of the body
-
-Key order is the stable sort of the units by (kind, group, tile, frame). Payloads lie one behind
-the other in payload order, so a unit's offset is the sum of the lengths before it, and the lengths
-add up to payload_length. Provenance is a UTF-8 JSON array of columns ``[name, values, absent]``:
-``values`` has one entry per frame, ``absent`` lists the frames that lack the name.
-
-A *varint* is base-128, least significant group first, the high bit set on all bytes but the last;
-a *zigzag* varint holds 2v for v >= 0 and -2v - 1 otherwise. A **column** of n signed integers is
-nothing for n = 0, else a mode byte, a zigzag varint ``base`` and a body; with d the stored numbers:
-
-    ======  ====================================================================================
-    mode    body
-    ======  ====================================================================================
-    0       none: every d is 0
-    1       width (1 byte), then n values of ``width`` bits, least significant bit first,
-            zero bits up to the next byte
-    2       width w in bytes (1 byte), varint m, then m bytes: a zstd frame without its 4 byte
-            magic number, of w planes of n bytes (all lowest bytes, all second bytes, ...)
-    + 16    d are not values less base but differences: see below
-    ======  ====================================================================================
-
-Values are ``base + d`` for modes 0 to 2. With 16 added, ``e = base + d`` are differences: the first
-value is e[0] and value i is value i-1 plus e[i].
+Header and index are told in `docs/format/file.md`, which is the specification.
 
 An append writes a new file beside the archive (``.<name>.<16 hex digits>.stvc-tmp``), copies the
 old payload bytes in front of the new ones, syncs, and renames it over the old one. Temporary files
@@ -72,18 +39,39 @@ from stvc.archive import hdf5
 from stvc.errors import CorruptError, VersionError
 
 MAGIC = b"\x89stvc\r\n\x1a"
-FORMAT_MAJOR = 1
+FORMAT_MAJOR = 2
+"""Container of new archives."""
 FORMAT_MINOR = 0
+MAJORS = (1, FORMAT_MAJOR)
+"""Containers that are read and appended to."""
 CRC_SIZE = 4
 
 _LOCATOR = struct.Struct("<8sHHIIQ")
 LOCATOR_SIZE = _LOCATOR.size + CRC_SIZE
+_LENGTHS = struct.Struct("<II")
+_TAIL = 24
+"""End of a dataset header: length, message header, two lengths; checksum."""
 _LARGEST = 2**62
-_MEMBERS = ("header", "index", "payload")
-_DATASET_SIZE = len(hdf5.dataset(0, 0))
-_ROOT_SIZE = len(hdf5.root_group(dict.fromkeys(_MEMBERS, 0), "stvc", bytes(LOCATOR_SIZE)))
-_DATASETS_OFFSET = hdf5.SUPERBLOCK_SIZE + _ROOT_SIZE
-HEAD_SIZE = _DATASETS_OFFSET + len(_MEMBERS) * _DATASET_SIZE
+_MEMBERS = {1: ("header", "index", "payload"), 2: ("archive",)}
+
+
+def _root(major: int, locator: bytes) -> bytes:
+    size = _DATASET_SIZE[major]
+    start = hdf5.SUPERBLOCK_SIZE + _ROOT_SIZE[major]
+    links = {member: start + k * size for k, member in enumerate(_MEMBERS[major])}
+    return hdf5.root_group(links, "stvc", locator)
+
+
+_DATASET_SIZE = {1: len(hdf5.dataset(0, 0)), 2: len(hdf5.dataset(0, 0, bytes(_LENGTHS.size)))}
+_ROOT_SIZE = {
+    major: len(hdf5.root_group(dict.fromkeys(members, 0), "stvc", bytes(LOCATOR_SIZE)))
+    for major, members in _MEMBERS.items()
+}
+_DATASETS_OFFSET = {major: hdf5.SUPERBLOCK_SIZE + _ROOT_SIZE[major] for major in MAJORS}
+HEAD_SIZES = {
+    major: _DATASETS_OFFSET[major] + len(_MEMBERS[major]) * _DATASET_SIZE[major] for major in MAJORS
+}
+LARGEST_HEAD = max(HEAD_SIZES.values())
 
 
 @dataclass(frozen=True)
@@ -97,19 +85,19 @@ class Locator:
     payload_length: int
     """Bytes of all payloads."""
     major: int = FORMAT_MAJOR
-    """Format version; readers refuse another one."""
+    """Format version; readers refuse one that they do not know."""
     minor: int = FORMAT_MINOR
     """Format revision; readers accept any."""
 
     @property
     def header_offset(self) -> int:
-        """First byte of the header blob."""
-        return HEAD_SIZE
+        """First byte of the header blob, which is the size of the head."""
+        return HEAD_SIZES[self.major]
 
     @property
     def index_offset(self) -> int:
         """First byte of the index blob."""
-        return HEAD_SIZE + self.header_length
+        return self.header_offset + self.header_length
 
     @property
     def payload_offset(self) -> int:
@@ -150,18 +138,25 @@ def build_head(locator: Locator) -> bytes:
     Returns
     -------
     bytes
-        ``HEAD_SIZE`` bytes.
+        As many as `HEAD_SIZES` says.
     """
-    links = {member: _DATASETS_OFFSET + k * _DATASET_SIZE for k, member in enumerate(_MEMBERS)}
-    return b"".join(
-        (
-            hdf5.superblock(locator.end),
-            hdf5.root_group(links, "stvc", locator.pack()),
-            hdf5.dataset(locator.header_offset, locator.header_length),
-            hdf5.dataset(locator.index_offset, locator.index_length),
-            hdf5.dataset(locator.payload_offset, locator.payload_length),
+    root = _root(locator.major, locator.pack())
+    return hdf5.superblock(locator.end) + root + _datasets(locator)
+
+
+def _datasets(locator: Locator) -> bytes:
+    if locator.major == 1:
+        return b"".join(
+            (
+                hdf5.dataset(locator.header_offset, locator.header_length),
+                hdf5.dataset(locator.index_offset, locator.index_length),
+                hdf5.dataset(locator.payload_offset, locator.payload_length),
+            )
         )
-    )
+    start = locator.header_offset
+    # HDF5 needs no more than one dataset, and the locator's spare no more than two lengths.
+    note = _LENGTHS.pack(locator.header_length, locator.index_length)
+    return hdf5.dataset(start, locator.end - start, note)
 
 
 LOCATOR_OFFSET = build_head(Locator(0, 0, 0)).index(MAGIC)
@@ -173,7 +168,7 @@ def parse_head(head: bytes, name: str) -> Locator:
     Parameters
     ----------
     head : bytes
-        First ``HEAD_SIZE`` bytes of the file, or all of a shorter file.
+        First ``LARGEST_HEAD`` bytes of the file, or all of a shorter file.
     name : str
         File name for messages.
 
@@ -187,7 +182,7 @@ def parse_head(head: bytes, name: str) -> Locator:
     CorruptError
         If this is no archive, or both records are damaged.
     VersionError
-        If the archive has another major version.
+        If the archive has a major version that this stvc does not know.
     """
     if not head:
         raise CorruptError(f"{name} is empty (0 bytes): not an stvc archive; encode it again")
@@ -195,10 +190,10 @@ def parse_head(head: bytes, name: str) -> Locator:
     if len(record) == LOCATOR_SIZE and record[-CRC_SIZE:] == crc(record[:-CRC_SIZE]):
         magic, major, minor, header, index, payload = _LOCATOR.unpack(record[:-CRC_SIZE])
         if magic == MAGIC:
-            if major != FORMAT_MAJOR:
+            if major not in MAJORS:
                 raise VersionError(
-                    f"{name} has format version {major}.{minor}, this stvc reads version "
-                    f"{FORMAT_MAJOR}; install an stvc release that matches the archive"
+                    f"{name} has format version {major}.{minor}, this stvc reads versions "
+                    f"{' and '.join(map(str, MAJORS))}; install a newer stvc"
                 )
             if payload < _LARGEST:
                 return Locator(header, index, payload, major, minor)
@@ -212,9 +207,9 @@ def parse_head(head: bytes, name: str) -> Locator:
             else (f"not an stvc archive (it starts with {head[:8].hex(' ')})")
         )
         raise CorruptError(f"{name} is {kind}; give the path of an archive written by stvc")
-    if len(head) < HEAD_SIZE:
+    if len(head) < min(HEAD_SIZES.values()):
         raise CorruptError(
-            f"{name} is truncated inside its superblock ({len(head)} of {HEAD_SIZE} bytes); "
+            f"{name} is truncated inside its superblock ({len(head)} bytes); "
             "copy or encode it again"
         )
     raise CorruptError(
@@ -225,11 +220,13 @@ def parse_head(head: bytes, name: str) -> Locator:
 
 def _resembles_archive(head: bytes) -> bool:
     """Tell a damaged or cut archive from a foreign file: any 2 of 3 landmarks that are present."""
-    blank = build_head(Locator(0, 0, 0))
-    magic_end = LOCATOR_OFFSET + len(MAGIC)
+    return any(_resembles(head, build_head(Locator(0, 0, 0, major))) for major in MAJORS)
+
+
+def _resembles(head: bytes, blank: bytes) -> bool:
     landmarks = (
         (0, len(hdf5.SIGNATURE)),
-        (LOCATOR_OFFSET, magic_end),
+        (LOCATOR_OFFSET, LOCATOR_OFFSET + len(MAGIC)),
         (hdf5.SUPERBLOCK_SIZE, LOCATOR_OFFSET),
     )
     reached = [(start, end) for start, end in landmarks if start < len(head)]
@@ -240,18 +237,22 @@ def _resembles_archive(head: bytes) -> bool:
 def _spare_locator(head: bytes) -> Locator | None:
     """Take the lengths from the HDF5 dataset headers; None if one of them fails its checksum.
 
-    The version is lost with the locator: it is taken to be this one, and the checksums and bounds
-    of the blobs still stand between a wrong guess and its use.
+    The minor version is lost with the locator. The major one shows in the number of datasets.
     """
-    if len(head) < HEAD_SIZE:
-        return None
-    lengths: list[int] = []
-    for k in range(len(_MEMBERS)):
-        start = _DATASETS_OFFSET + k * _DATASET_SIZE
-        block = head[start : start + _DATASET_SIZE]
-        length = struct.unpack("<Q", block[-8 - CRC_SIZE : -CRC_SIZE])[0]
-        address = HEAD_SIZE + sum(lengths)
-        if length >= _LARGEST or block != hdf5.dataset(address, length):
-            return None
-        lengths.append(length)
-    return Locator(*lengths)
+    for major in MAJORS:
+        start, end = _DATASETS_OFFSET[major], HEAD_SIZES[major]
+        size = _DATASET_SIZE[major]
+        tails = [head[at + size - _TAIL : at + size - CRC_SIZE] for at in range(start, end, size)]
+        if len(head) < end:
+            continue
+        if major == 1:
+            header, index, payload = (struct.unpack("<Q", tail[-8:])[0] for tail in tails)
+        else:
+            whole, _, header, index = struct.unpack("<QIII", tails[0])
+            payload = whole - header - index
+        locator = Locator(header, index, payload, major)
+        lengths = [locator.header_length, locator.index_length, locator.payload_length]
+        believable = min(lengths) >= 0 and max(lengths) < _LARGEST
+        if believable and _datasets(locator) == head[start:end]:
+            return locator
+    return None

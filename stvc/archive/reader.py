@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 
-from stvc.archive.index import unpack_header, unpack_index
+from stvc.archive.blobs import unpack_header
+from stvc.archive.index import unpack_index
 from stvc.archive.keys import FrameRecord, Kind, UnitInfo, UnitKey, date_text
-from stvc.archive.layout import HEAD_SIZE, Locator, build_head, parse_head
-from stvc.errors import CorruptError, CorruptInputError, TooLargeError
+from stvc.archive.layout import LARGEST_HEAD, Locator, build_head, parse_head
+from stvc.errors import CorruptError, CorruptInputError, TooLargeError, VersionError
 
 MAX_BYTES = 2**28
 # One request fetches head, header and index of a series of some hundred units.
@@ -46,8 +47,8 @@ class ArchiveReader:
         self.size = stream.seek(0, os.SEEK_END)
         start = self._fetch(0, min(_FIRST_READ, self.size))
         self._segments.append((0, start))
-        self._head = start[:HEAD_SIZE]
-        self.locator: Locator = parse_head(self._head, name)
+        self.locator: Locator = parse_head(start[:LARGEST_HEAD], name)
+        self._head = start[: self.locator.header_offset]
         header = self._region("header", self.locator.header_offset, self.locator.header_length)
         index = self._region("index", self.locator.index_offset, self.locator.index_length)
         self.header = self._unpack("header", unpack_header, header, max_bytes)
@@ -242,9 +243,9 @@ class ArchiveReader:
 
     def _unpack(self, part: str, unpack: Any, blob: bytes, limit: int) -> Any:
         try:
-            return unpack(blob, limit)
-        except (CorruptError, TooLargeError) as error:
-            advice = "" if isinstance(error, TooLargeError) else "; copy or encode it again"
+            return unpack(blob, limit, self.locator.major)
+        except (CorruptError, TooLargeError, VersionError) as error:
+            advice = "; copy or encode it again" if isinstance(error, CorruptError) else ""
             raise type(error)(f"{part} of {self.name}: {error}{advice}") from error
 
     def _check_index(self) -> None:

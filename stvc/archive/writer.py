@@ -10,9 +10,10 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 
-from stvc.archive.index import pack_header, pack_index
+from stvc.archive.blobs import pack_header
+from stvc.archive.index import pack_index
 from stvc.archive.keys import FrameRecord, Kind, UnitInfo, UnitKey
-from stvc.archive.layout import Locator, build_head
+from stvc.archive.layout import FORMAT_MAJOR, Locator, build_head
 from stvc.archive.locking import DEFAULT_TIMEOUT, lock, remove_leftovers, temporary_path
 from stvc.archive.reader import ArchiveReader
 from stvc.errors import CorruptInputError, LockedError, TooLargeError
@@ -29,6 +30,7 @@ def write_archive(
     units: Iterable[tuple[UnitKey, bytes, tuple[int, int, int]]],
     *,
     base: ArchiveReader | None = None,
+    major: int = FORMAT_MAJOR,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> None:
     """Write an archive, or an archive with more frames in place of an old one.
@@ -51,6 +53,8 @@ def write_archive(
     base : ArchiveReader, optional
         The archive to extend: its frames and units come first, its payload bytes are copied
         unchanged.
+    major : int
+        Version of the container, if there is no base: that one keeps its own.
     timeout : float
         Seconds to wait for another writer.
 
@@ -72,6 +76,7 @@ def write_archive(
         raise CorruptInputError(
             f"{target} is a directory or a device, not a file; name the archive to write"
         )
+    major = base.locator.major if base else major
     with lock(target, timeout):
         remove_leftovers(target)
         if base is not None and target.exists() and not base.is_file(target):
@@ -84,8 +89,8 @@ def write_archive(
             _spool_units(spool, units, entries, len(all_frames), base.payload_bytes if base else 0)
             new_length = spool.tell()
             spool.seek(0)
-            header_blob = pack_header(header)
-            index_blob = pack_index(all_frames, entries.items())
+            header_blob = pack_header(header, major)
+            index_blob = pack_index(all_frames, entries.items(), major)
             if max(len(header_blob), len(index_blob)) >= _REGION_LIMIT:
                 raise TooLargeError(
                     f"{target}: header ({len(header_blob)} bytes) or index ({len(index_blob)} "
@@ -95,6 +100,7 @@ def write_archive(
                 len(header_blob),
                 len(index_blob),
                 (base.payload_bytes if base else 0) + new_length,
+                major,
             )
             temporary = temporary_path(target)
             try:

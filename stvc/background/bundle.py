@@ -13,8 +13,9 @@ from stvc._header_rules import EXTERNAL_BACKGROUND, format_entry, read_format, r
 from stvc.archive import ArchiveReader, Kind, UnitKey, lock, write_archive
 from stvc.background.building import ground_of
 from stvc.background.cache import BackgroundCache
+from stvc.crs import long_crs
 from stvc.errors import BackgroundError, CorruptInputError
-from stvc.header import background_blob, long_crs, open_place, place_key, read_hashes
+from stvc.header import background_blob, open_place, place_key, read_hashes
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def bundle(
                 _keep(reader, dict(zip(hashes, blobs, strict=True)), cache_dir)
             features ^= {EXTERNAL_BACKGROUND}
             header["format"] = format_entry(version, features)
-        write_archive(target, header, reader.frames, _units(reader, [] if strip else blobs))
+        units, major = _units(reader, [] if strip else blobs), reader.locator.major
+        write_archive(target, header, reader.frames, units, major=major)
         before = reader.size
     return BundleReport(target, content_hash, changed, before, target.stat().st_size)
 

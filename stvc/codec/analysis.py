@@ -157,7 +157,8 @@ def analyze(
     coded = importance != SKIPPED
     partly = coded & blocks_of(hidden[None])[0].any(-1)
     if partly.any() and not coarse:
-        spatial = blocks_of(components - inverse(predicted))[:, partly].astype(np.float64)
+        spatial = blocks_of(components)[:, partly].astype(np.float64)
+        spatial -= blocks_of(inverse(predicted[:, partly][:, None]))[:, 0].astype(np.int32)
         filled = fill_hidden(
             spatial, blocks_of(hidden[None])[0][partly], steps[partly].astype(np.float64)
         )

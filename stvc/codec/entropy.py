@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.costs import centered_costs, histogram, symbol_bits
+from stvc.codec.adaptation import Correction
+from stvc.codec.batches import Batch
+from stvc.codec.costs import centered_costs, histogram
 from stvc.codec.fast_coder import decode_fast, fast_batches
 from stvc.codec.quantize import SKIPPED
-from stvc.codec.rangecoder import Ints, Models, Reader, Writer
-from stvc.codec.readers import Readers
+from stvc.codec.rangecoder import Models, Reader
+from stvc.codec.readers import Readers, Told
 from stvc.codec.transform import I32
 from stvc.errors import CorruptError
 from stvc.model.architecture import (
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
 
 I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
-
-Batch = tuple[Ints, Ints, Ints]
-"""Symbols with their locations (1/8 steps) and scale indices, flat."""
 
 PLAIN_BANDS: tuple[tuple[int, int], ...] = (
     (0, 1),
@@ -118,12 +117,14 @@ class Request(NamedTuple):
     features: UnitFeatures | FastFeatures
     importance: U8
     """(h, w)."""
+    correction: Correction | None = None
+    """Of its scales; None before generation 4."""
 
 
 def network_batches(
     model: EntropyModel, features: UnitFeatures | FastFeatures, importance: U8, symbols: I32
 ) -> list[Batch]:
-    """(symbols, location, scale) of every step, in coding order (encoder).
+    """What the network says of every step, in coding order (encoder).
 
     The encoder knows all symbols, so all components go through the network at once; integers do
     not care about the size of a batch.
@@ -143,11 +144,11 @@ def network_batches(
             g, p, location, scale = step
             mine = symbols[:, unit.rows(p), slice(*GROUPS[g])]
             where, wide = (
-                x.cpu().numpy()[:, unit.coded[p]].astype(np.int64).reshape(len(parts), -1)
-                for x in (location, scale)
+                x.cpu().numpy()[:, unit.coded[p]].astype(np.int64) for x in (location, scale)
             )
             for k in range(len(parts)):
-                found[k].append((mine[k].astype(np.int64).reshape(-1), where[k], wide[k]))
+                symbols_of_k = mine[k].astype(np.int64)
+                found[k].append(Batch(symbols_of_k, where[k], wide[k], k, GROUPS[g][0]))
             full = np.zeros((len(parts), half, mine.shape[-1]), np.int32)
             full[:, unit.coded[p]] = mine
             try:
@@ -184,20 +185,25 @@ def decode_networks(model: EntropyModel, requests: Sequence[Request]) -> list[I3
         Per unit its symbols (C, N, 64); or what is wrong with its payload, which does not touch
         the others.
     """
-    readers = Readers([request.reader for request in requests], model.models)
+    readers = Readers([one.reader for one in requests], model.models, model.listener)
     fast = [one.features for one in requests if isinstance(one.features, FastFeatures)]
     if fast:
-        return decode_fast(readers, model.fast_network, fast, requests[0].importance.size)
+        corrections = [one.correction for one in requests]
+        tokens = requests[0].importance.size
+        return decode_fast(readers, model.fast_network, fast, corrections, tokens)
     units = [
         _Unit.of(one.features, one.importance)
         for one in requests
         if isinstance(one.features, UnitFeatures)
     ]
-    return _decode_large(model, readers, units)
+    return _decode_large(model, readers, units, [one.correction for one in requests])
 
 
 def _decode_large(
-    model: EntropyModel, readers: Readers, units: Sequence[_Unit]
+    model: EntropyModel,
+    readers: Readers,
+    units: Sequence[_Unit],
+    corrections: Sequence[Correction | None],
 ) -> list[I32 | CorruptError]:
     import torch
 
@@ -216,9 +222,11 @@ def _decode_large(
                 full = np.zeros((len(units), half, width), np.int32)
                 for i, unit in enumerate(units):
                     chosen = unit.coded[p]
-                    where, wide = (x[i, chosen].reshape(-1) for x in (places, widths))
-                    mine = readers.symbols(i, where, wide).reshape(-1, width)
-                    symbols[i][k, unit.rows(p), band] = mine
+                    where, wide = places[i, chosen], widths[i, chosen]
+                    rows = unit.rows(p)
+                    told = Told(where, wide, k, band.start, rows)
+                    mine = readers.group(i, told, corrections[i])
+                    symbols[i][k, rows, band] = mine
                     full[i, chosen] = mine
                 try:
                     step = steps.send(torch.from_numpy(full).to(location.device))
@@ -252,14 +260,14 @@ def plain_scales(
 
 
 def plain_batches(symbols: I32, importance: U8, scales: npt.NDArray[np.int64]) -> list[Batch]:
-    """(symbols, location, scale) of every component under the plain coder."""
+    """All symbols of every component under the plain coder."""
     coded = importance.reshape(-1) != SKIPPED
     wide = _plain_row(scales)
     batches = []
     for k, component in enumerate(symbols):
         values = component[coded].astype(np.int64)
-        scale = np.broadcast_to(wide[k], values.shape).reshape(-1)
-        batches.append((values.reshape(-1), np.zeros(values.size, np.int64), scale))
+        scale = np.broadcast_to(wide[k], values.shape)
+        batches.append(Batch(values, np.zeros(values.shape, np.int64), scale, k, 0))
     return batches
 
 
@@ -281,14 +289,3 @@ def _plain_row(scales: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """(C, 64) scale index of every coefficient from (C, bands)."""
     widths = [high - low for low, high in PLAIN_BANDS]
     return np.repeat(scales, widths, axis=1)
-
-
-def batch_bits(batches: list[Batch], models: Models) -> float:
-    """Total code length of batches in bits."""
-    return float(sum(symbol_bits(s, m, w, models).sum() for s, m, w in batches))
-
-
-def write_batches(writer: Writer, batches: list[Batch], models: Models) -> None:
-    """Range-code batches in order."""
-    for symbols, location, scale in batches:
-        writer.symbols(symbols, location, scale, models)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.rangecoder import Ints
-from stvc.codec.readers import Readers
+from stvc.codec.adaptation import Correction
+from stvc.codec.batches import Batch
+from stvc.codec.readers import Readers, Told
 from stvc.errors import CorruptError
 from stvc.model.arithmetic import exact_products
 from stvc.model.fast_architecture import EARLIER, FAST_GROUPS, LOW, OWN
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
-FastBatch = tuple[Ints, Ints, Ints]
-"""Symbols with their locations (1/8 steps) and scale indices, flat."""
 
 
 class _Walk:
@@ -116,8 +115,8 @@ def _earlier(levels: U8, k: int) -> U8:
     return out
 
 
-def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list[FastBatch]:
-    """(symbols, location, scale) of every step, in coding order (encoder).
+def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list[Batch]:
+    """What the network says of every step, in coding order (encoder).
 
     Parameters
     ----------
@@ -141,14 +140,22 @@ def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list
             where, scale = walk.step(g, moves)
             part = mine[..., low:high]
             walk.hear(g, part.reshape(c * m, high - low))
-            shape = (c, m * (high - low))
+            shape = (c, m, high - low)
             nowhere = np.zeros(shape, np.int16) if where is None else where.reshape(shape)
-            found.append((part.reshape(shape), nowhere, scale.reshape(shape)))
-    return [(s[k], where[k], scale[k]) for k in range(c) for s, where, scale in found]
+            found.append((part, nowhere, scale.reshape(shape), low))
+    return [
+        Batch(symbols_of[k], where[k], scale[k], k, low)
+        for k in range(c)
+        for symbols_of, where, scale, low in found
+    ]
 
 
 def decode_fast(
-    readers: Readers, net: FastNetwork, features: Sequence[FastFeatures], tokens: int
+    readers: Readers,
+    net: FastNetwork,
+    features: Sequence[FastFeatures],
+    corrections: Sequence[Correction | None],
+    tokens: int,
 ) -> list[I32 | CorruptError]:
     """Read the symbols (C, tokens, 64) of units of one shape, all in one batch."""
     import torch
@@ -166,7 +173,7 @@ def decode_fast(
     symbols = np.zeros((c, m, 64), np.int32)
     levels = np.zeros((c, m, 64), np.uint8)
     with exact_products():
-        known = net.known(torch.from_numpy(inputs.reshape(c * m, -1)).to(net.device))
+        known = net.known(torch.from_numpy(inputs.reshape(c * m, inputs.shape[-1])).to(net.device))
         walk = _Walk(net, features[0].grid, [one.rows for one in features])
         for k in range(c):
             before = torch.from_numpy(_earlier(levels, k)).to(net.device) if k else None
@@ -175,10 +182,10 @@ def decode_fast(
                 where, scale = walk.step(g, moves[k])
                 mine = symbols[k, :, low:high]
                 for unit, part in enumerate(parts):
-                    wide = scale[part].reshape(-1)
-                    place = np.zeros(wide.size, np.int16) if where is None else where[part]
-                    found = readers.symbols(unit, place.reshape(-1), wide)
-                    mine[part] = found.reshape(-1, high - low)
+                    wide = scale[part]
+                    place = np.zeros(wide.shape, np.int16) if where is None else where[part]
+                    told = Told(place.reshape(wide.shape), wide, k, low, features[unit].rows)
+                    mine[part] = readers.group(unit, told, corrections[unit])
                 walk.hear(g, mine)
             if k + 1 < c:
                 levels[k] = symbol_levels(symbols[k])

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.backgrounds import Backgrounds, at_frame
+from stvc.codec.mask_coder import Earlier
 from stvc.codec.packed_state import PackedState, is_large, pack, unpack
 from stvc.codec.place import SECONDS_PER_DAY, Place, Tile
 from stvc.codec.references import ReferenceState, linked_state
@@ -51,14 +52,20 @@ class FrameDecoder:
         self._days: dict[int, int] = {}
         self._states: dict[int, dict[tuple[int, int], ReferenceState | PackedState]] = {}
         self._large, self._held = is_large(place), held
-        self._classes: dict[int, U8] = {}
+        self._classes: dict[int, Earlier] = {}
         self._last_use: dict[int, int] | None = None
         if walk is not None:
             self._last_use = {k: frame for frame in walk for k in links[frame]}
 
-    def previous_classes(self, frame: int) -> U8 | None:
-        """Mask classes that a frame's are predicted from."""
-        return next((self._classes[k] for k in self.links[frame] if k >= 0), None)
+    def previous_classes(self, frame: int) -> Earlier | None:
+        """Mask classes that a frame's are predicted from.
+
+        Those of the frames that it links to, or of one and what that one was predicted from itself.
+        """
+        found = [self._classes[k] for k in self.links[frame] if k >= 0]
+        if len(found) < 2:
+            return found[0] if found else None
+        return Earlier(found[0].first, found[1].first)
 
     def start_frame(self, frame: int, time: int) -> None:
         """Turn to a frame; those that it links to must have been started, and be done when needed.
@@ -102,7 +109,8 @@ class FrameDecoder:
 
     def end_frame(self, frame: int, classes: U8) -> None:
         """Keep the classes of a frame, which is done."""
-        self._classes[frame] = classes
+        before = self.previous_classes(frame)
+        self._classes[frame] = Earlier(classes, None if before is None else before.first)
 
     def forget(self, last: int) -> None:
         """Forget frames that nobody will link to, once all up to ``last`` are done; it stays."""

@@ -112,14 +112,14 @@ class FrameEncoder:
         classes = series.classes[position]
         units: list[Unit] = []
         if series.mask.kind != "none":
-            payload = encode_mask(classes, self._decoder.previous_classes(frame))
+            payload = encode_mask(classes, self._decoder.previous_classes(frame), place.generation)
             units.append((UnitKey(Kind.MASK, frame, 0, 0), payload, (0, 0, 0)))
         nodata = tuple(nodata_of(p[position : position + 1])[0] for p in series.pixels)
         implied = self._is_implied(nodata, classes)
         if not implied:
             for g, flags in enumerate(nodata):
                 if flags.any():
-                    payload = encode_mask(flags.astype(np.uint8), None)
+                    payload = encode_mask(flags.astype(np.uint8), None, place.generation)
                     units.append((UnitKey(Kind.MASK, frame, 1 + g, 0), payload, (0, 0, 0)))
         unclear = place.unclear(classes, nodata)
         allowance = allowance_of(place, unclear, units, frame)

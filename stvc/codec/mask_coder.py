@@ -10,6 +10,10 @@ constriction's range coder. Payload::
       kind 0  scene classes: bits 4-7 and the next byte (low to high) tell which of the classes
               0 to 11 occur; then range-coded words
       kind 1  two values: if bit 4 is clear they are 0 and 1, else two bytes name them; then words
+      kind 3  like 0 and 1, but a network corrects the votes, and a second raster may help; bit 4
+              set: scene classes, bits 6 and 7 and the next byte tell which of 2 to 11 occur, bit 5:
+              a byte behind it tells of 0 and 1; bit 4 clear: two values, which two bytes name if
+              bit 5 is set; then words
       kind 2  anything else, or noise: bits 4-7 = 0: raw bytes; 1: a zstd frame of them; 2: packed
               bits of a raster of 0 and 1
 
@@ -22,46 +26,58 @@ from typing import NamedTuple
 
 import constriction
 import numpy as np
-import numpy.typing as npt
 import zstandard
 
+from stvc._header_rules import FORMAT_VERSION
 from stvc.codec import mask_model, mask_native
 from stvc.codec.mask_model import F32, I64
+from stvc.codec.mask_words import FAMILY, I32, MOST_CUT, Coded, Draft, words_of
 from stvc.errors import CorruptError
 from stvc.masks.lookup import looked_up
 from stvc.native import kernels
 from stvc.types import U8
 
-I32 = npt.NDArray[np.int32]
-
 walk = mask_model.walk if kernels is None else mask_native.walk
 
-_SCENE, _PAIR, _PLAIN = 0, 1, 2
+_SCENE, _PAIR, _PLAIN, _REFINED = 0, 1, 2, 3
+_REFINED_SCENE, _MORE = 16, 32
+REFINED = 4
+"""Generation of the codec from which on the network is used."""
 _SCENE_CLASSES = 12
 _PREVIOUS, _REPEATED = 4, 8
 _RAW, _ZSTD, _BITS = 0, 1, 2
 _THOROUGH, _QUICK = 19, 3
 _HOPELESS = 1.5
 # ^ times as large: no level of zstd makes up for that, and the highest takes longer than the rest
-_MOST_CUT = 7
-_FAMILY = constriction.stream.model.Categorical(perfect=False)
 # Beyond this many pixels a few bytes are not worth the memory and time that they take to save.
 _CUT_PIXELS = 2**20
+_FEW_PIXELS = 2**10
 _PIECE = 256
 """Pixels that are encoded at once: where to begin when only the last ones are decoded."""
-_LAST_WORDS = 4
-"""Two words that may be cut or rounded, and two that the decoder reads ahead."""
 
 
-def encode_mask(classes: U8, previous: U8 | None = None) -> bytes:
+class Earlier(NamedTuple):
+    """Rasters that resemble one: what is known of the frames that it links to."""
+
+    first: U8
+    """(H, W)."""
+    second: U8 | None = None
+    """(H, W); helps from generation 4 on."""
+
+
+def encode_mask(
+    classes: U8, previous: U8 | Earlier | None = None, generation: int = FORMAT_VERSION
+) -> bytes:
     """Code a raster of classes without loss.
 
     Parameters
     ----------
     classes : ndarray, (H, W) uint8
         Any values; scene classes 0 to 11 and two-valued rasters are coded best.
-    previous : ndarray, (H, W) uint8, optional
-        A raster that resembles it, such as the date before; used if that saves bytes.
+    previous : ndarray, (H, W) uint8, or Earlier, optional
+        One or two rasters that resemble it, such as the date before; used if that saves bytes.
+    generation : int
+        Of the archive: what its readers understand.
 
     Returns
     -------
@@ -75,26 +91,37 @@ def encode_mask(classes: U8, previous: U8 | None = None) -> bytes:
     """
     if classes.ndim != 2 or classes.dtype != np.uint8:
         raise ValueError(f"want a (H, W) uint8 raster, got {classes.dtype} {classes.shape}")
-    if previous is not None and (previous.shape != classes.shape or previous.dtype != np.uint8):
-        raise ValueError(
-            f"the previous raster is {previous.dtype} {previous.shape}, want uint8 {classes.shape}"
-        )
+    earlier = Earlier(previous) if isinstance(previous, np.ndarray) else previous
+    for raster in earlier or ():
+        if raster is not None and (raster.shape != classes.shape or raster.dtype != np.uint8):
+            raise ValueError(
+                f"a previous raster is {raster.dtype} {raster.shape}, want uint8 {classes.shape}"
+            )
     values = np.flatnonzero(np.bincount(classes.ravel(), minlength=256)).astype(np.uint8)
     if len(values) <= 1:
         return bytes(int(v) for v in values if v)
     modeled = []
     if len(values) == 2 or values[-1] < _SCENE_CLASSES:
-        for reference in (None,) if previous is None else (None, previous):
-            modeled.append(_encode_modeled(classes, values, reference))
+        scene = values[-1] < _SCENE_CLASSES and values[-1] > 1
+        kinds = [_SCENE if scene else _PAIR]
+        if generation >= REFINED:
+            sure = classes.size > (_FEW_PIXELS if scene else _CUT_PIXELS)
+            kinds = [_REFINED] if sure else [_REFINED, *kinds]
+            # ^ the network hardly ever loses: of 100 scenes, 3 bytes in 19,000
+        modeled = [
+            _encode_modeled(classes, values, kind, scene, reference)
+            for kind in kinds
+            for reference in ((None,) if earlier is None else (None, earlier))
+        ]
     shortest = min((draft.size for draft in modeled), default=classes.size + 1)
     candidates = [
         _encode_plain(classes, values, shortest),
-        *(draft.finish() for draft in modeled if draft.size - _MOST_CUT <= shortest),
+        *(draft.finish() for draft in modeled if draft.size - MOST_CUT <= shortest),
     ]
     return min(candidates, key=len)
 
 
-def decode_mask(payload: bytes, shape: tuple[int, int], previous: U8 | None = None) -> U8:
+def decode_mask(payload: bytes, shape: tuple[int, int], previous: U8 | Earlier | None = None) -> U8:
     """Invert `encode_mask`.
 
     Parameters
@@ -103,7 +130,7 @@ def decode_mask(payload: bytes, shape: tuple[int, int], previous: U8 | None = No
         From `encode_mask`.
     shape : (int, int)
         (H, W).
-    previous : ndarray, (H, W) uint8, optional
+    previous : ndarray, (H, W) uint8, or Earlier, optional
         What `encode_mask` was given.
 
     Returns
@@ -121,27 +148,79 @@ def decode_mask(payload: bytes, shape: tuple[int, int], previous: U8 | None = No
     kind = first & 3
     if kind == _PLAIN:
         return _decode_plain(payload[1:], shape, first >> 4)
-    if kind == _SCENE:
-        present = first >> 4 | payload[1] << 4
-        values = np.flatnonzero([present >> k & 1 for k in range(_SCENE_CLASSES)]).astype(np.uint8)
-        words = payload[2:]
-    elif kind == _PAIR:
-        named = first >> 4 & 1
-        values = np.frombuffer(payload[1:3] if named else b"\0\1", np.uint8)
-        words = payload[3:] if named else payload[1:]
+    if kind == _REFINED:
+        scene, values, words = _open_refined(payload)
     else:
-        raise CorruptError(f"a mask payload starts with the unknown byte {first}")
+        scene, values, words = _open(payload)
     if len(values) < 2 or values[0] == values[1]:
         raise CorruptError("a mask payload names fewer than two classes")
     if first & _PREVIOUS and previous is None:
         raise CorruptError("a mask payload needs the mask before it, which is not there")
-    reference = previous if first & _PREVIOUS else None
+    earlier = Earlier(previous) if isinstance(previous, np.ndarray) else previous
+    told = _Told(scene, values, kind == _REFINED, earlier if first & _PREVIOUS else None)
     if first & _REPEATED:
         small = ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
-        half = None if reference is None else reference[::2, ::2]
-        raster = _decode_modeled(words, small, values, kind, half)
+        raster = _decode_modeled(words, small, told._replace(earlier=_halved(told.earlier)))
         return raster.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    return _decode_modeled(words, shape, values, kind, reference)
+    return _decode_modeled(words, shape, told)
+
+
+class _Told(NamedTuple):
+    """What a payload says before its words."""
+
+    scene: bool
+    values: U8
+    refined: bool
+    earlier: Earlier | None
+
+
+def _open(payload: bytes) -> tuple[bool, U8, bytes]:
+    """Whether a payload of kind 0 or 1 holds scene classes; its classes; its words."""
+    first = payload[0]
+    if first & 3 == _SCENE:
+        return True, _present(first >> 4 | payload[1] << 4), payload[2:]
+    named = first >> 4 & 1
+    values = np.frombuffer(payload[1:3] if named else b"\0\1", np.uint8)
+    return False, values, payload[3:] if named else payload[1:]
+
+
+def _open_refined(payload: bytes) -> tuple[bool, U8, bytes]:
+    """Read the same of kind 3."""
+    first = payload[0]
+    more = bool(first & _MORE)
+    if first & _REFINED_SCENE:
+        rare = (payload[2:3] or b"\xff")[0] if more else 0
+        if rare > 3:
+            raise CorruptError(f"a mask payload tells of its rare classes by {rare}, want 0 to 3")
+        return True, _present(rare | first >> 4 & 12 | payload[1] << 4), payload[2 + more :]
+    if first >> 6:
+        raise CorruptError(f"a mask payload starts with the unknown byte {first}")
+    values = np.frombuffer(payload[1:3] if more else b"\0\1", np.uint8)
+    return False, values, payload[3:] if more else payload[1:]
+
+
+def _present(bits: int) -> U8:
+    return np.flatnonzero([bits >> k & 1 for k in range(_SCENE_CLASSES)]).astype(np.uint8)
+
+
+def _prefix(start: int, kind: int, scene: bool, values: U8) -> bytes:
+    """Name the classes, as `_open` and `_open_refined` read them."""
+    present = sum(1 << int(value) for value in values) if scene else 0
+    if kind == _SCENE:
+        return bytes((start | (present & 15) << 4, present >> 4))
+    if scene:
+        start |= _REFINED_SCENE | (present & 12) << 4 | (_MORE if present & 3 else 0)
+        return bytes((start, present >> 4, *([present & 3] if present & 3 else [])))
+    if values[-1] == 1:
+        return bytes((start,))
+    return bytes((start | (_MORE if kind == _REFINED else 16), *values.tolist()))
+
+
+def _halved(earlier: Earlier | None) -> Earlier | None:
+    if earlier is None:
+        return None
+    second = earlier.second
+    return Earlier(earlier.first[::2, ::2], None if second is None else second[::2, ::2])
 
 
 def _encode_plain(classes: U8, values: U8, rival: int) -> bytes:
@@ -175,28 +254,21 @@ def _decode_plain(body: bytes, shape: tuple[int, int], form: int) -> U8:
     return np.frombuffer(raw, np.uint8).reshape(shape).copy()
 
 
-def _encode_modeled(classes: U8, values: U8, previous: U8 | None) -> _Draft:
-    kind = _SCENE if values[-1] < _SCENE_CLASSES and values[-1] > 1 else _PAIR
-    start = kind | (0 if previous is None else _PREVIOUS)
+def _encode_modeled(
+    classes: U8, values: U8, kind: int, scene: bool, earlier: Earlier | None
+) -> Draft:
+    start = kind | (0 if earlier is None else _PREVIOUS)
     height, width = classes.shape
     small = classes[::2, ::2]
     if np.array_equal(small.repeat(2, axis=0).repeat(2, axis=1)[:height, :width], classes):
         start |= _REPEATED
-        classes = small
-        previous = None if previous is None else previous[::2, ::2]
-    if kind == _SCENE:
-        present = sum(1 << int(value) for value in values)
-        prefix = bytes((start | (present & 15) << 4, present >> 4))
-    elif values[-1] == 1:
-        prefix = bytes((start,))
-    else:
-        prefix = bytes((start | 16, *values.tolist()))
+        classes, earlier = small, _halved(earlier)
     # Eight bits a pixel: of a whole tile, 64-bit ones would take a gigabyte.
     ranks = np.zeros(256, np.uint8)
     ranks[values] = np.arange(len(values))
     rank = looked_up(ranks, classes).ravel()
     encoder = constriction.stream.queue.RangeEncoder()
-    coded: list[_Coded] = []
+    coded: list[Coded] = []
 
     def put(table: F32, positions: I64) -> I32:
         symbols = rank[positions].astype(np.int32)
@@ -204,96 +276,26 @@ def _encode_modeled(classes: U8, values: U8, previous: U8 | None) -> _Draft:
             piece = slice(start, start + _PIECE)
             if rank.size <= _CUT_PIXELS:
                 position, state = encoder.pos()
-                coded.append(_Coded(position, state, symbols[piece], table[piece].copy()))
-            encoder.encode(symbols[piece], _FAMILY, table[piece])
+                coded.append(Coded(position, state, symbols[piece], table[piece].copy()))
+            encoder.encode(symbols[piece], FAMILY, table[piece])
         return symbols
 
-    walk(classes.shape, values, kind == _SCENE, previous, put)
-    return _Draft(prefix, encoder.get_compressed().astype(">u4").tobytes(), coded)
+    first, second = (None, None) if earlier is None else earlier
+    walk(classes.shape, values, scene, first, put, kind == _REFINED, second)
+    words = encoder.get_compressed().astype(">u4").tobytes()
+    return Draft(_prefix(start, kind, scene, values), words, coded)
 
 
-def _decode_modeled(
-    words: bytes, shape: tuple[int, int], values: U8, kind: int, previous: U8 | None
-) -> U8:
-    decoder = constriction.stream.queue.RangeDecoder(_words(words))
+def _decode_modeled(words: bytes, shape: tuple[int, int], told: _Told) -> U8:
+    decoder = constriction.stream.queue.RangeDecoder(words_of(words))
 
     def take(table: F32, positions: I64) -> I32:
         try:
-            symbols: I32 = decoder.decode(_FAMILY, table)
+            symbols: I32 = decoder.decode(FAMILY, table)
         except AssertionError as error:
             raise CorruptError("a mask payload holds words that no encoder writes") from error
         return symbols
 
-    return looked_up(values, walk(shape, values, kind == _SCENE, previous, take))
-
-
-class _Coded(NamedTuple):
-    """Pixels that were encoded one after the other."""
-
-    position: int
-    """Words that the encoder had settled before them."""
-    state: tuple[int, int]
-    """The encoder's interval before them: lower end and range."""
-    symbols: I32
-    """(n,)."""
-    table: F32
-    """(n, K) frequencies."""
-
-
-class _Draft(NamedTuple):
-    """A payload whose end may still be cut."""
-
-    prefix: bytes
-    words: bytes
-    coded: list[_Coded]
-
-    @property
-    def size(self) -> int:
-        """Bytes, before they are cut."""
-        return len(self.prefix) + len(self.words)
-
-    def finish(self) -> bytes:
-        """Payload without the bytes that do not matter."""
-        return self.prefix + _cut(self.words, self.coded)
-
-
-def _cut(words: bytes, coded: list[_Coded]) -> bytes:
-    """Cut the bytes at the end that do not matter to a decoder that reads zeros there."""
-    if not coded:
-        return words
-    # What the last words say is known before the last pixels: only those are decoded, as long as
-    # the two words that the decoder looks at when it begins are the same.
-    settled = len(words) // 4 - _LAST_WORDS
-    last = max((k for k, piece in enumerate(coded) if piece.position <= settled), default=0)
-
-    def decodes(block: bytes) -> bool:
-        alike = 4 * (coded[last].position + 2)
-        pieces = coded[last if block[:alike] == words[:alike] else 0 :]
-        decoder = constriction.stream.queue.RangeDecoder(_words(block))
-        decoder.seek(pieces[0].position, pieces[0].state)
-        try:
-            return all(
-                np.array_equal(decoder.decode(_FAMILY, piece.table), piece.symbols)
-                for piece in pieces
-            )
-        except AssertionError:
-            return False
-
-    found = words
-    shortest, longest = max(1, len(words) - _MOST_CUT), len(words) - 1
-    while shortest <= longest:
-        # Any number inside the coder's last interval will do: try the cut one and its successor.
-        length = (shortest + longest) // 2
-        rounded = int.from_bytes(words[:length], "big") + 1
-        blocks = (words[:length], rounded.to_bytes(length + 1, "big")[1:])
-        block = next((block for block in blocks if decodes(block)), None)
-        if block is None:
-            shortest = length + 1
-        else:
-            found, longest = block, length - 1
-            # ^ if a length will do, longer ones would
-    return found
-
-
-def _words(block: bytes) -> npt.NDArray[np.uint32]:
-    return np.frombuffer(block + bytes(-len(block) % 4), ">u4").astype(np.uint32)
+    first, second = (None, None) if told.earlier is None else told.earlier
+    values = told.values
+    return looked_up(values, walk(shape, values, told.scene, first, take, told.refined, second))

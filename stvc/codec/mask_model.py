@@ -13,14 +13,14 @@ frequencies, so no result depends on floating-point rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.mask_lattice import Step, plan
+from stvc.codec.mask_network import OCTAVES, PAST, SECOND, Place, Seen, load_network, refined
 from stvc.codec.mask_tables import OFFSETS, Tables, load_tables
 from stvc.types import U8
 
@@ -28,9 +28,6 @@ I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
 
-CHUNK = 4096
-"""Cells of a pass that make one step."""
-_PLAN_PIXELS = 2**17
 _NEAR = 8
 _FEW_PIXELS = 256
 # ^ below it, telling apart costs more than it saves
@@ -60,6 +57,8 @@ def walk(
     scene: bool,
     previous: U8 | None,
     code: Callable[[F32, I64], Ints],
+    network: bool = False,
+    second: U8 | None = None,
 ) -> U8:
     """Visit all pixels from coarse to fine.
 
@@ -77,6 +76,10 @@ def walk(
         Gets frequencies (n, K) of n pixels, integers in float32, with their positions in the flat
         raster, both lent until it returns, and gives back their symbols (n,): indexes into
         ``values``, just encoded or decoded.
+    network : bool
+        Whether `stvc.codec.mask_network` corrects the votes.
+    second : ndarray, (H, W) uint8, optional
+        Another raster that resembles this one; only the network looks at it.
 
     Returns
     -------
@@ -92,15 +95,26 @@ def walk(
     if previous is not None:
         before = np.append(relabeled(previous, values, scene, missing), np.uint8(missing))
     known = np.full(shape[0] * shape[1] + 1, missing, np.uint8)
+    past, other = (
+        known.copy() if r is None else np.append(relabeled(r, values, scene, missing), known[-1:])
+        for r in (previous, second)
+    )
     symbols = np.zeros(shape[0] * shape[1], np.uint8)
     counts, rough = np.zeros(len(values), np.int64), np.zeros(2, np.int64)
-    for steps in _plan(*shape):
+    for steps in plan(*shape):
         # Pixels of one pass must not see each other, however they are cut into steps.
         tally, state = counts.copy(), _roughness(rough)
         for step in steps:
             around = known[step.neighbors]
             votes = _shared_votes(tables, affinity, labels, step, around, before, tally)
             votes = votes * int(tables.scale[step.kind, state]) >> 8
+            if network and tally.any():
+                seen = Seen(
+                    around, *(_near(r, step, n) for r, n in ((past, PAST), (other, SECOND)))
+                )
+                octave = min(step.spacing.bit_length(), OCTAVES) - 1
+                place = Place(step.kind, octave, state, _rarity(tally))
+                votes = refined(load_network(scene), votes, labels, seen, place)
             drop = votes.max(axis=1, keepdims=True) - votes
             table = FREQUENCIES[np.minimum(drop, _LARGEST_DROP)]
             positions = step.rows * shape[1] + step.columns
@@ -129,11 +143,25 @@ def _roughness(rough: I64) -> int:
     return min(4, 20 * unlike // seen) if seen > 7 else 5
 
 
+def _rarity(counts: I64) -> I64:
+    """floor(log2((total + 1) / (count + 1/4))) in integers: how rare a class has been so far."""
+    scaled = (4 * counts[:, None] + 1) << np.arange(1, 9)
+    rare: I64 = (scaled <= 4 * (counts.sum() + 1)).sum(axis=1)
+    return rare
+
+
+def _near(raster: U8, step: Step, count: int) -> U8:
+    """Classes (n, count) of a raster here and at the nearest lattice neighbors."""
+    here = (step.rows * step.width + step.columns)[:, None]
+    near: U8 = raster[np.concatenate([here, step.neighbors[:, : count - 1]], axis=1)]
+    return near
+
+
 def _shared_votes(
     tables: Tables,
     affinity: list[I64],
     labels: I64,
-    step: _Step,
+    step: Step,
     around: U8,
     before: U8 | None,
     counts: I64,
@@ -169,7 +197,7 @@ def _votes(
     tables: Tables,
     affinity: list[I64],
     labels: I64,
-    step: _Step,
+    step: Step,
     around: U8,
     before: U8 | None,
     counts: I64,
@@ -191,9 +219,7 @@ def _votes(
     same = (around.T[:_RINGS, :, None] == labels.astype(np.uint8)).view(np.uint8)
     rings = same.reshape(3, 4, len(around), len(labels)).sum(axis=1, dtype=np.uint8)
     votes += tables.support[kind][rings[0], rings[1], rings[2]]
-    # floor(log2((total + 1) / (count + 1/4))) in integers: how rare a class has been so far.
-    scaled = (4 * counts[:, None] + 1) << np.arange(1, 9)
-    votes += tables.rarity[kind, (scaled <= 4 * (counts.sum() + 1)).sum(axis=1)]
+    votes += tables.rarity[kind, _rarity(counts)]
     if before is not None:
         past, near = before[step.rows * step.width + step.columns], around[:, :_NEAR]
         seen = near != tables.classes
@@ -212,75 +238,3 @@ def _pairs(affinity: npt.NDArray[np.generic]) -> list[I64]:
     flat = affinity.reshape(-1, affinity.shape[2]).astype(np.int64)
     flat = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2)))
     return [(flat[:, k] << 32) + flat[:, k + 1] for k in range(0, flat.shape[1], 2)]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Some pixels of one pass; all of them are coded at once."""
-
-    kind: int
-    """0 and 1: centers of squares, 2: middles of horizontal sides, 3: of vertical sides."""
-    spacing: int
-    """Lattice spacing h in pixels."""
-    width: int
-    """Raster width."""
-    rows: I64
-    """(n,)."""
-    columns: I64
-    """(n,)."""
-    neighbors: I64
-    """(n, 36) positions in the flat raster; its size for those outside."""
-
-    def part(self, chosen: I64) -> _Step:
-        """Some of its pixels."""
-        return _Step(
-            self.kind,
-            self.spacing,
-            self.width,
-            self.rows[chosen],
-            self.columns[chosen],
-            self.neighbors[chosen],
-        )
-
-
-def _plan(height: int, width: int) -> Iterable[Iterable[_Step]]:
-    return (_kept_plan if height * width <= _PLAN_PIXELS else _passes)(height, width)
-
-
-@lru_cache(maxsize=4)
-def _kept_plan(height: int, width: int) -> tuple[tuple[_Step, ...], ...]:
-    return tuple(tuple(steps) for steps in _passes(height, width))
-
-
-def _passes(height: int, width: int) -> Iterator[Iterable[_Step]]:
-    """Yield the passes, coarse to fine, each in steps of bounded size."""
-    shape = (height, width)
-    spacing = 1 << (max(shape) - 1).bit_length()
-    yield _steps(0, spacing, shape, (0, 0))
-    while spacing > 1:
-        spacing //= 2
-        for kind, corner in enumerate(((1, 1), (1, 1), (0, 1), (1, 0))):
-            yield _steps(kind, spacing, shape, corner)
-
-
-def _steps(
-    kind: int, spacing: int, shape: tuple[int, int], corner: tuple[int, int]
-) -> Iterator[_Step]:
-    height, width = shape
-    down = len(range(corner[0] * spacing, height, 2 * spacing))
-    across = len(range(corner[1] * spacing, width, 2 * spacing))
-    for start in range(0, down * across, CHUNK):
-        cell = np.arange(start, min(start + CHUNK, down * across))
-        row, column = cell // across, cell % across
-        if kind < 2:
-            half = (row + column) % 2 == kind
-            row, column = row[half], column[half]
-        if len(row) == 0:
-            continue
-        rows = (2 * row + corner[0]) * spacing
-        columns = (2 * column + corner[1]) * spacing
-        y = rows[:, None] + OFFSETS[:, 0] * spacing
-        x = columns[:, None] + OFFSETS[:, 1] * spacing
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        neighbors = np.where(inside, y * width + x, height * width)
-        yield _Step(kind, spacing, width, rows, columns, neighbors)

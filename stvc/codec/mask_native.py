@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.mask_model import CHUNK, F32, FREQUENCIES, I64, Ints, relabeled
+from stvc.codec.mask_lattice import CHUNK
+from stvc.codec.mask_model import F32, FREQUENCIES, I64, Ints, relabeled
+from stvc.codec.mask_network import load_network
 from stvc.codec.mask_tables import load_tables
 from stvc.native import kernels
 from stvc.types import U8
@@ -20,22 +23,36 @@ def walk(
     scene: bool,
     previous: U8 | None,
     code: Callable[[F32, I64], Ints],
+    network: bool = False,
+    second: U8 | None = None,
 ) -> U8:
     """Visit all pixels from coarse to fine; see `stvc.codec.mask_model.walk`."""
     assert kernels is not None
     count = len(values)
     labels = tuple(values.tolist()) if scene else (0, 1)
     weights, classes = _weights(scene, previous is not None, labels)
-    before = None
-    if previous is not None:
-        before = np.ascontiguousarray(relabeled(previous, values, scene, classes))
+    before, other = (
+        None if r is None else np.ascontiguousarray(relabeled(r, values, scene, classes))
+        for r in (previous, second if network else None)
+    )
     symbols = np.zeros(shape, np.uint8)
-    step = kernels.MaskWalk(weights, classes, count, FREQUENCIES, shape, CHUNK, before, symbols)
+    corrections = _corrections(scene) if network else None
+    step = kernels.MaskWalk(
+        *(weights, classes, count, FREQUENCIES, shape, CHUNK, before, symbols, corrections, other)
+    )
     table, positions = np.empty((CHUNK, count), np.float32), np.empty(CHUNK, np.int64)
     coded = np.empty(0, np.int32)
     while n := step.next(coded, table, positions):
         coded = np.ascontiguousarray(code(table[:n], positions[:n]), np.int32)
     return symbols
+
+
+@lru_cache(maxsize=2)
+def _corrections(scene: bool) -> npt.NDArray[np.int16]:
+    """All weights of the network in one array, as ``mask_network`` in kernels.h wants them."""
+    packed = np.concatenate([part.ravel() for part in astuple(load_network(scene))])
+    packed.setflags(write=False)
+    return packed
 
 
 @lru_cache(maxsize=64)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.prediction_native import native_prediction
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import warp
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, forward
+from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, forward, planes_of
+from stvc.native import kernels
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,13 @@ class ReferenceCoefficients:
     """Whether a background exists."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
-    generation: int = 3
+    generation: int = 4
     """Of the codec; decides about `profiles_of`."""
+
+    @property
+    def planes(self) -> tuple[I32, I32, I32, I32]:
+        """What profiles weigh, in their order."""
+        return self.recent, self.background, self.second, self.average
 
     @property
     def unpredicted(self) -> bool:
@@ -51,6 +58,11 @@ class ReferenceCoefficients:
 
 
 def _block_age(days: npt.NDArray[np.int32], today: int, generation: int) -> npt.NDArray[np.int32]:
+    if kernels is not None:
+        found = np.empty((days.shape[0] // BLOCK, days.shape[1] // BLOCK), np.int32)
+        given = np.ascontiguousarray(days)
+        kernels.block_ages(given, days.shape, today, generation > 1, int(NEVER), found)
+        return found
     blocks = blocks_of(days[None])[0].astype(np.int64)
     known = blocks > NEVER
     count = known.sum(-1)
@@ -61,17 +73,29 @@ def _block_age(days: npt.NDArray[np.int32], today: int, generation: int) -> npt.
 
 
 def reference_coefficients(
-    state: ReferenceState, klt: Klt, shift: tuple[int, int], day: int
+    state: ReferenceState,
+    klt: Klt,
+    shift: tuple[int, int],
+    day: int,
+    tokens: npt.NDArray[np.intp] | None = None,
 ) -> ReferenceCoefficients:
-    """Warp and transform all references of a unit (shared by encoder and decoder)."""
+    """Warp and transform all references of a unit (shared by encoder and decoder).
+
+    With ``tokens`` only these of the planes, one beside the other: (C, 1, n, 64).
+    """
     c = len(klt.mean)
     h, w = state.shape[0] // BLOCK, state.shape[1] // BLOCK
     flat = np.broadcast_to(klt.mean[:, None, None], (c, BLOCK, BLOCK))
-    mean = np.broadcast_to(forward(klt.forward(flat)), (c, h, w, COEFFICIENTS))
+    grid = (h, w) if tokens is None else (1, len(tokens))
+    mean = np.broadcast_to(forward(klt.forward(flat)), (c, *grid, COEFFICIENTS))
     nothing = not bool((state.recent_day > NEVER).any())
 
     def turn(planes: I32) -> I32:
-        return forward(klt.forward(warp(planes, shift)))
+        moved = warp(planes, shift)
+        if tokens is not None:
+            blocks = blocks_of(moved)[:, tokens // w, tokens % w]
+            moved = np.asarray(planes_of(blocks[:, None]), np.int32)
+        return forward(klt.forward(moved))
 
     background = mean if state.background is None else turn(state.background)
     recent = background if nothing else turn(state.recent)
@@ -110,14 +134,15 @@ def predict(
     array, (C, h, w, 64) int32
         In units of 2**-4 DN.
     """
+    if kernels is not None:
+        return native_prediction(refs, profiles, offsets)
     one = 1 << WEIGHT_BITS
     weights = profiles_of(refs.generation)[profiles] / one
-    planes = (refs.recent, refs.background, refs.second, refs.average)
     predicted = np.empty(refs.mean.shape, np.int32)
     for k, (rows, offset) in enumerate(zip(weights, offsets, strict=True)):
         start = (1 - rows.sum(0)) * refs.mean[k, 0, 0] + 0.5
         # ^ exact: integers far below 2**53, divided by a power of two
-        named = [(row, plane[k]) for row, plane in zip(rows, planes, strict=True) if row.any()]
+        named = [(row, plane[k]) for row, plane in zip(rows, refs.planes, strict=True) if row.any()]
         if not named:
             predicted[k] = np.floor(start)
         else:

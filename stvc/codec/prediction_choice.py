@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
+from stvc.codec.prediction_native import native_costs
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.quantize import SKIPPED, step_size
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import estimate_shift
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import FRACTION_BITS, I32
+from stvc.codec.transform import COEFFICIENTS, FRACTION_BITS, I32
 from stvc.codec.unit_plan import MAX_OFFSET
+from stvc.native import kernels
 
 F32 = npt.NDArray[np.float32]
 
 _SHIFT_GAIN = 0.98
 # ^ a shift must save 2 % of the proxy cost: interpolation also blurs the state it leaves behind
+_ERROR = 1e-6
+# ^ of costs in float32, three times what was seen
 _PROBES = 64
 """Tokens on which prediction choices are tried."""
 
@@ -35,33 +41,81 @@ def choose_prediction(
     target: I32, refs: ReferenceCoefficients, probes: npt.NDArray[np.intp], step: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
     """Pick profile and DC offset per component by the proxy cost ``sum log2(1 + |r| / step)``."""
-    c = len(target)
+    rows = _rows(refs.generation)
+    if refs.unpredicted:
+        rows = rows[:1]
+    if kernels is None:
+        cost, lift = plain_costs(target, refs, probes, rows, step)
+    else:
+        cost, lift = native_costs(target, refs, probes, rows, step)
+        doubtful = np.flatnonzero(_doubtful(cost))
+        if len(doubtful):
+            cost[doubtful] = plain_costs(target, refs, probes, rows, step, doubtful)[0]
+    best = np.rint(cost).argmin(1)
+    # ^ whole bits: rows that only differ by rounding must not depend on a CPU's log2
+    each = np.arange(len(target)), best
+    return best, lift[each].astype(np.int64), float(cost[each].sum())
+
+
+def _doubtful(cost: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Components (C, rows) to (C,) whose best row might be another by costs in float32."""
+    low, high = np.rint(cost * (1 - _ERROR)), np.rint(cost * (1 + _ERROR))
+    return np.asarray(((low != high) & (low <= high.min(1, keepdims=True))).any(1))
+
+
+@lru_cache(maxsize=4)
+def _rows(generation: int) -> F32:
+    """(rows, 64, 4) weights of the references."""
+    weights = profiles_of(generation).astype(np.float32) / (1 << WEIGHT_BITS)
+    return np.ascontiguousarray(weights.transpose(0, 2, 1))
+
+
+def plain_costs(
+    target: I32,
+    refs: ReferenceCoefficients,
+    probes: npt.NDArray[np.intp],
+    rows: F32,
+    step: int,
+    components: npt.NDArray[np.intp] | None = None,
+) -> tuple[npt.NDArray[np.float64], F32]:
+    """Compute the proxy cost of each component under each row, and its DC offset in steps.
+
+    Parameters
+    ----------
+    target : array, (C, h, w, 64) int32
+    refs : ReferenceCoefficients
+    probes : array, (n,) int
+        Tokens.
+    rows : array, (rows, 64, 4) float32
+    step : int
+    components : array, (c,) int, optional
+        Which; without it, all.
+
+    Returns
+    -------
+    cost, lift : array, (c, rows)
+    """
+    which = np.arange(len(target)) if components is None else components
+    c = len(which)
 
     def probe(x: I32) -> F32:
-        return np.asarray(x.reshape(c, -1, 64)[:, probes], np.float32).swapaxes(1, 2)
+        chosen = x.reshape(len(target), -1, 64)[which[:, None], probes]
+        return np.asarray(chosen, np.float32).swapaxes(1, 2)
 
-    mean = np.asarray(refs.mean[:, 0, 0], np.float32)[..., None]
+    mean = np.asarray(refs.mean[which, 0, 0], np.float32)[..., None]
     wanted = probe(target) - mean
-    planes = (refs.recent, refs.background, refs.second, refs.average)
-    references = np.stack([probe(plane) - mean for plane in planes], 2)
+    references = np.stack([probe(plane) - mean for plane in refs.planes], 2)
     # ^ (C, 64, 4, probes): one small matrix product per frequency combines them for all rows
-    profiles = np.zeros(c, np.int64)
-    offsets = np.zeros(c, np.int64)
-    total = 0.0
-    weights = profiles_of(refs.generation).astype(np.float32) / (1 << WEIGHT_BITS)
-    rows = np.ascontiguousarray(weights[: 1 if refs.unpredicted else None].transpose(2, 0, 1))
+    cost, lift = np.empty((c, len(rows))), np.empty((c, len(rows)), np.float32)
+    by_frequency = np.ascontiguousarray(rows.swapaxes(0, 1))
     for k in range(c):
-        residual = rows @ references[k]
+        residual = by_frequency @ references[k]
         np.subtract(wanted[k][:, None], residual, out=residual)
-        lift = np.rint(np.median(residual[0], axis=1) / step)
-        lift = np.clip(np.where(np.abs(lift) < 2, 0, lift), -MAX_OFFSET, MAX_OFFSET)
-        residual[0] -= (lift * step)[:, None]
-        cost = _proxy_bits(residual, step)
-        best = int(np.rint(cost).argmin())
-        # ^ whole bits: rows that only differ by rounding must not depend on a CPU's log2
-        profiles[k], offsets[k] = best, int(lift[best])
-        total += float(cost[best])
-    return profiles, offsets, total
+        lifted = np.rint(np.median(residual[0], axis=1) / step)
+        lift[k] = np.clip(np.where(np.abs(lifted) < 2, 0, lifted), -MAX_OFFSET, MAX_OFFSET)
+        residual[0] -= (lift[k] * step)[:, None]
+        cost[k] = _proxy_bits(residual, step)
+    return cost, lift
 
 
 def _proxy_bits(residual: F32, step: int) -> F32:
@@ -119,8 +173,10 @@ def choose_plan(
         view = np.clip(np.abs(np.tensordot(brightest, base, 1)), 0, 65535).astype(np.uint16)
         found = estimate_shift(np.abs(components[0]) / (1 << FRACTION_BITS), view, clear)
         if found != still:
-            moved = reference_coefficients(state, klt, found, day)
-            other = choose_prediction(target, moved, probes, step)
+            tried = reference_coefficients(state, klt, found, day, probes)
+            there = target.reshape(len(target), 1, -1, COEFFICIENTS)[:, :, probes]
+            other = choose_prediction(there, tried, np.arange(len(probes)), step)
             if other[2] < _SHIFT_GAIN * cost:
+                moved = reference_coefficients(state, klt, found, day)
                 return found, other[0], other[1], moved
     return still, profiles, offsets, refs

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.transform import FRACTION_BITS, I32, blocks_of
+from stvc.codec.transform import COEFFICIENTS, FRACTION_BITS, I32, blocks_of
+from stvc.native import kernels
 
 STEP_OCTAVE = 32
 """Step indices per doubling of the step: one index is 0.19 dB."""
@@ -85,6 +86,11 @@ def quantize(
     array, int32
         Symbols, magnitude at most `MAX_SYMBOL`.
     """
+    if kernels is not None and residual.dtype == np.float64 and _by_token(residual, steps):
+        out = np.empty(residual.shape, np.int32)
+        given = np.ascontiguousarray(residual), np.ascontiguousarray(steps, np.int64)
+        kernels.quantize(*given, dead_zone, MAX_SYMBOL, out)
+        return out
     magnitude = np.abs(residual) / steps
     magnitude += dead_zone
     np.minimum(np.floor(magnitude, out=magnitude), MAX_SYMBOL, out=magnitude)
@@ -102,6 +108,11 @@ def dequantize(symbols: I32, steps: npt.NDArray[np.int64], shrink: tuple[int, in
         Distance of the reconstruction point from the bin center toward zero, in 1/32 step, for
         symbols of magnitude 1 and for larger ones (the bins' centroids, measured by the encoder).
     """
+    if kernels is not None and symbols.dtype == np.int32 and _by_token(symbols, steps):
+        out = np.empty(symbols.shape, np.int32)
+        given = np.ascontiguousarray(symbols), np.ascontiguousarray(steps, np.int64)
+        kernels.dequantize(*given, shrink, out)
+        return out
     largest = int(max(symbols.max(), -int(symbols.min()))) if symbols.size else 0
     present = np.unique(steps)
     if largest * len(present) > _TABLE:
@@ -110,6 +121,11 @@ def dequantize(symbols: I32, steps: npt.NDArray[np.int64], shrink: tuple[int, in
     table = _values(levels, present[:, None], shrink).astype(np.int32)
     rows = np.searchsorted(present, steps) * len(levels) + largest
     return np.asarray(table.take(symbols + rows.astype(np.int32)))
+
+
+def _by_token(x: npt.NDArray[np.generic], steps: npt.NDArray[np.int64]) -> bool:
+    """Whether an array is (C, h, w, 64), with a step for each of its tokens."""
+    return x.ndim == 4 and x.shape[3] == COEFFICIENTS and steps.shape == (1, *x.shape[1:3], 1)
 
 
 def _values(

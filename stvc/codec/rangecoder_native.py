@@ -61,6 +61,10 @@ class Writer:
         batch = _batch(location, scale, models)
         self._coder.symbols(*batch, np.ascontiguousarray(symbols, np.int64))
 
+    def columns(self, arrays: tuple[Any, ...], symbols: npt.NDArray[np.int32]) -> None:
+        """Write the columns of a group, see `stvc.codec.columns.write_columns`."""
+        self._coder.columns(*arrays, symbols)
+
     def getvalue(self) -> bytes:
         """Little-endian words without trailing zero bytes."""
         words: bytes = self._coder.words()
@@ -95,6 +99,10 @@ class Reader:
         found = np.empty(len(location), np.int64)
         self._read(self._coder.symbols, *_batch(location, scale, models), found)
         return found
+
+    def columns(self, arrays: tuple[Any, ...], found: npt.NDArray[np.int32]) -> None:
+        """Read the columns of a group, see `stvc.codec.columns.read_columns`."""
+        self._read(self._coder.columns, *arrays, found)
 
     def _read(self, read: Any, *args: Any) -> Any:
         try:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from stvc.codec.predictive_learning import Memories
 from stvc.codec.registration import warp
 from stvc.codec.transform import I32
+from stvc.native import kernels
 
 NEVER = np.int32(-(1 << 30))
 """Day number of a pixel that has never been seen clear."""
@@ -41,7 +42,7 @@ class ReferenceState:
     """(C, H, W) decoded historical background, DN."""
     use_recent: bool = True
     """False switches the recent state off (then only the background predicts)."""
-    generation: int = 3
+    generation: int = 4
     """Of the codec: 1 knows neither the running mean nor later frames."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
@@ -115,6 +116,9 @@ class ReferenceState:
         clear = ~hidden
         home = warp(decoded, (-shift[0], -shift[1]))
         whole = bool(clear.all())
+        if kernels is not None and self.generation > 1 and not whole:
+            self._advance(home, hidden, day)
+            return
 
         def choose(new: I32, old: I32) -> I32:
             return new if whole else np.where(clear, new, old)
@@ -132,6 +136,36 @@ class ReferenceState:
         self.recent = choose(home, self.recent)
         self.recent_day = choose(np.full_like(self.recent_day, day), self.recent_day)
 
+    def _advance(self, home: I32, hidden: npt.NDArray[np.bool_], day: int) -> None:
+        """Do what `update` does on a native kernel."""
+        assert kernels is not None
+        old = (
+            np.ascontiguousarray(x, np.int32)
+            for x in (
+                self.recent,
+                self.average,
+                self.recent_day,
+                self.count,
+                self.second,
+                self.second_day,
+            )
+        )
+        new = self._room()
+        kernels.advance(
+            len(home), day, np.ascontiguousarray(home), np.ascontiguousarray(hidden), _SHARES,
+            *old, *new,
+        )  # fmt: skip
+        self._take(new)
+
+    def _room(self) -> list[npt.NDArray[np.int32]]:
+        """Arrays for what `_take` takes."""
+        planes, days = self.recent.shape, self.recent_day.shape
+        return [np.empty(planes if k < 3 else days, np.int32) for k in range(6)]
+
+    def _take(self, new: list[npt.NDArray[np.int32]]) -> None:
+        self.recent, self.second, self.average = new[:3]
+        self.recent_day, self.second_day, self.count = new[3:]
+
     def between(self, later: ReferenceState, day: int) -> ReferenceState:
         """Combine the states after an earlier and a later frame, for a frame between them.
 
@@ -147,6 +181,8 @@ class ReferenceState:
         """
         made = copy(self)
         made.two_sided = True
+        if kernels is not None:
+            return self._between(made, later, day)
         mine = np.abs(day - self.recent_day.astype(np.int64))
         closer = mine <= np.abs(day - later.recent_day.astype(np.int64))
         made.recent = np.where(closer, self.recent, later.recent)
@@ -158,6 +194,19 @@ class ReferenceState:
             self.count == 0, later.average, np.where(later.count == 0, self.average, both)
         )
         made.count = np.maximum(self.count, later.count)
+        return made
+
+    def _between(self, made: ReferenceState, later: ReferenceState, day: int) -> ReferenceState:
+        """Do what `between` does on a native kernel."""
+        assert kernels is not None
+        sides = (
+            np.ascontiguousarray(x, np.int32)
+            for side in (self, later)
+            for x in (side.recent, side.average, side.recent_day, side.count)
+        )
+        new = self._room()
+        kernels.between(len(self.recent), day, *sides, *new)
+        made._take(new)
         return made
 
 

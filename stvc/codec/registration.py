@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.transform import I32
+from stvc.codec.transform import F64, I32
 from stvc.model.arithmetic import exact_products
+from stvc.native import kernels
 
 if TYPE_CHECKING:
     import torch
+
+F32 = npt.NDArray[np.float32]
 
 SHIFT_UNITS = 8
 MAX_SHIFT = 2 * SHIFT_UNITS
@@ -43,6 +46,7 @@ def _filters() -> npt.NDArray[np.int64]:
 
 
 FILTERS = _filters()
+_FILTERS_32 = FILTERS.astype(np.int32)
 
 
 def _shift_rows(planes: I32, shift: int) -> I32:
@@ -78,6 +82,11 @@ def warp(planes: npt.NDArray[np.generic], shift: tuple[int, int]) -> I32:
     """
     if shift == (0, 0):
         return planes.astype(np.int32)
+    if kernels is not None:
+        out = np.empty(planes.shape, np.int32)
+        given = np.ascontiguousarray(planes, np.int32)
+        kernels.warp(given, _FILTERS_32, planes.shape, shift, out)
+        return out
     down = _shift_rows(planes.astype(np.int32), shift[0])
     both = _shift_rows(np.ascontiguousarray(down.swapaxes(1, 2)), shift[1]).swapaxes(1, 2)
     scale = 2 * (_TAP_BITS - _PASS_BITS)
@@ -112,46 +121,87 @@ def estimate_shift(
     weight[:3] = weight[-3:] = False
     weight[:, :3] = weight[:, -3:] = False
     base = np.clip(reference, 0, 65535)[None]
-    target = _smooth(current)[0]
-    shift = np.zeros(2)
+    target = _blurred(current)
+    shift, last = np.zeros(2), (MAX_SHIFT + 1, 0)
     for _ in range(iterations):
-        eighths = np.rint(shift * SHIFT_UNITS).astype(int)
-        moved, gx, gy = _smooth(warp(base, (int(eighths[0]), int(eighths[1])))[0])
-        gx, gy, error = gx[weight], gy[weight], (target - moved)[weight]
-        error -= np.median(error)
-        # ^ haze and illumination lift whole frames
-        robust = 1.0 / (1.0 + (error / (1.5 * np.median(np.abs(error)) + 1.0)) ** 2)
-        normal = np.array(
-            [
-                [(robust * gy * gy).sum(), (robust * gy * gx).sum()],
-                [(robust * gy * gx).sum(), (robust * gx * gx).sum()],
-            ]
-        )
-        side = np.array([(robust * gy * error).sum(), (robust * gx * error).sum()])
+        down, across = np.rint(shift * SHIFT_UNITS).astype(int).tolist()
+        if (down, across) == last:
+            break
+            # ^ the same shift would be found again
+        last = down, across
+        moved = _blurred(warp(base, last)[0])
+        yy, yx, xx, *side = equations(target, moved, weight)
+        normal = np.array([[yy, yx], [yx, xx]])
         if np.linalg.cond(normal) > 1e4 or not np.isfinite(normal).all():
             return 0, 0
-        shift = eighths / SHIFT_UNITS + np.linalg.solve(normal, side)
+        shift = np.array(last) / SHIFT_UNITS + np.linalg.solve(normal, np.array(side))
         shift = np.clip(shift, -MAX_SHIFT / SHIFT_UNITS, MAX_SHIFT / SHIFT_UNITS)
     rounded = np.rint(shift * SHIFT_UNITS).astype(int)
     return int(rounded[0]), int(rounded[1])
 
 
-def _smooth(
-    plane: npt.NDArray[np.generic],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Blur a plane (H, W); returns it with its horizontal and vertical gradients."""
+def plain_equations(target: F32, moved: F32, weight: npt.NDArray[np.bool_]) -> F64:
+    """Set up the robust normal equations of the shift that is still missing.
+
+    Parameters
+    ----------
+    target, moved : array, (H, W) float32
+        Blurred.
+    weight : array, (H, W) bool
+
+    Returns
+    -------
+    array, (5,)
+        Sums over (down, down), (down, across), (across, across), (down, error), (across, error).
+    """
+    wide = np.pad(moved, 1, mode="edge") * np.float32(0.5)
+    gx = (wide[1:-1, 2:] - wide[1:-1, :-2])[weight].astype(np.float64)
+    gy = (wide[2:, 1:-1] - wide[:-2, 1:-1])[weight].astype(np.float64)
+    error = (target.astype(np.float64) - moved)[weight]
+    if not len(error):
+        return np.zeros(5)
+    error -= np.median(error)
+    # ^ haze and illumination lift whole frames
+    robust = 1.0 / (1.0 + (error / (1.5 * np.median(np.abs(error)) + 1.0)) ** 2)
+    pairs = ((gy, gy), (gy, gx), (gx, gx), (gy, error), (gx, error))
+    return np.array([(robust * a * b).sum() for a, b in pairs])
+
+
+def native_equations(target: F32, moved: F32, weight: npt.NDArray[np.bool_]) -> F64:
+    """Do what `plain_equations` does on a native kernel."""
+    assert kernels is not None
+    out = np.empty(5)
+    kernels.equations(target, moved, weight, weight.shape, out)
+    return out
+
+
+equations = plain_equations if kernels is None else native_equations
+
+
+def _blurred(plane: npt.NDArray[np.generic]) -> F32:
+    """Blur a plane (H, W)."""
+    image = np.ascontiguousarray(plane, np.float32)
+    return plain_blur(image) if kernels is None else native_blur(image)
+
+
+def plain_blur(plane: F32) -> F32:
+    """Blur by `_blur_kernel` both ways, edges reflected."""
     import torch
     from torch.nn.functional import conv2d, pad
 
     row = _blur_kernel()
     with exact_products():
-        image = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
+        image = torch.from_numpy(plane)[None, None]
         image = conv2d(pad(image, (2, 2, 2, 2), mode="reflect"), row[None, None, None])
-        blurred = conv2d(image, row[None, None, :, None])[0, 0].numpy()
-    wide = np.pad(blurred, 1, mode="edge") * np.float32(0.5)
-    across = wide[1:-1, 2:] - wide[1:-1, :-2]
-    down = wide[2:, 1:-1] - wide[:-2, 1:-1]
-    return blurred.astype(np.float64), across.astype(np.float64), down.astype(np.float64)
+        return np.asarray(conv2d(image, row[None, None, :, None])[0, 0].numpy())
+
+
+def native_blur(plane: F32) -> F32:
+    """Do what `plain_blur` does on a native kernel."""
+    assert kernels is not None
+    out = np.empty_like(plane)
+    kernels.blur(plane, _blur_kernel().numpy(), plane.shape, out)
+    return out
 
 
 @lru_cache(maxsize=1)

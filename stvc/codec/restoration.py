@@ -270,8 +270,9 @@ def _layers() -> Callable[[Tensor], Tensor]:
     import torch
 
     from stvc.model.arithmetic import Arithmetic
-    from stvc.model.int8 import product, usable
+    from stvc.model.int8 import usable
     from stvc.model.int8_passes import OFFSET
+    from stvc.model.int8_product import product
 
     tensors = weights()
     names = sorted({name.partition(".")[0] for name in tensors})

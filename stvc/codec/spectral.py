@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.transform import F64, FRACTION_BITS, I32
+from stvc.codec.transform import FRACTION_BITS, I32
+from stvc.native import kernels
 
 _SCALE_BITS = 14
+_MOST_BANDS = 64
+# ^ of the native kernel
 _MAX_JOINT = 16
 """Bands beyond this count are decorrelated in runs of 16: the matrix stays small in the header."""
 
@@ -28,17 +31,11 @@ class Klt:
 
     def forward(self, planes: npt.NDArray[np.generic]) -> I32:
         """(C, H, W) DN to (C, H, W) components in units of 2**-4 DN, exact."""
-        c, h, w = planes.shape
-        flat = planes.reshape(c, h * w).astype(np.float64)
-        turned = (self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS)) @ flat
-        return _floored(turned).reshape(c, h, w)
+        return _mixed(self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS), planes)
 
     def inverse(self, planes: npt.NDArray[np.generic]) -> I32:
         """(C, H, W) components in units of 2**-4 DN to (C, H, W) int32 DN (not clipped), exact."""
-        c, h, w = planes.shape
-        flat = planes.reshape(c, h * w).astype(np.float64)
-        turned = (self.matrix.T * 0.5 ** (_SCALE_BITS + FRACTION_BITS)) @ flat
-        return _floored(turned).reshape(c, h, w)
+        return _mixed(self.matrix.T * 0.5 ** (_SCALE_BITS + FRACTION_BITS), planes)
 
     def to_header(self) -> dict[str, Any]:
         """JSON form."""
@@ -56,11 +53,19 @@ class Klt:
         return cls(matrix, mean, np.array(header["spread"], np.uint8))
 
 
-def _floored(x: F64) -> I32:
-    """Round integers divided by a power of two half up; ``x`` is overwritten."""
+def _mixed(matrix: npt.NDArray[np.floating], planes: npt.NDArray[np.generic]) -> I32:
+    """Mix planes (C, H, W) by integers over a power of two, rounded half up."""
     # a matrix divided by a power of two loses no bit, and spares a pass
+    c, h, w = planes.shape
+    if kernels is not None and c <= _MOST_BANDS:
+        kind = np.uint16 if planes.dtype == np.uint16 else np.int32
+        out = np.empty((c, h, w), np.int32)
+        given = np.ascontiguousarray(planes, kind)
+        kernels.mix_bands(np.ascontiguousarray(matrix, np.float64), given, out, c)
+        return out
+    x = matrix @ planes.reshape(c, h * w).astype(np.float64)
     x += 0.5
-    return np.floor(x, out=x).astype(np.int32)
+    return np.asarray(np.floor(x, out=x), np.int32).reshape(c, h, w)
 
 
 def fit_klt(samples: npt.NDArray[np.generic]) -> Klt:

@@ -11,6 +11,7 @@ from stvc.codec.restoration import Scene, corrections, restore
 from stvc.codec.spectral import Klt
 from stvc.codec.transform import BLOCK, I32, blocks_of, inverse
 from stvc.codec.unit_plan import UnitPlan
+from stvc.native import kernels
 
 
 def predict_unit(refs: ReferenceCoefficients, plan: UnitPlan) -> I32:
@@ -59,6 +60,12 @@ def shown_pixels(
 ) -> npt.NDArray[np.uint16]:
     """Decoded components (C, H, W) to pixels."""
     pixels = klt.inverse(decoded)
+    if kernels is not None and concealed.any():
+        some = blocks_of(concealed[None])[0].any(-1)
+        there = klt.inverse(inverse(predicted[:, some][:, :, None]))
+        out = np.empty(pixels.shape, np.uint16)
+        kernels.show(pixels, np.ascontiguousarray(concealed), pixels.shape, there, out)
+        return out
     if concealed.any():
         _show_prediction(pixels, predicted, klt, concealed)
     return np.clip(pixels, 0, 65535, out=pixels).astype(np.uint16)

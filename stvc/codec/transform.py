@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from einops import rearrange
 
+from stvc.native import kernels
+
 BLOCK = 8
 COEFFICIENTS = BLOCK * BLOCK
 FRACTION_BITS = 4
@@ -55,6 +57,20 @@ _FORWARD = np.ascontiguousarray(KERNEL.T * 0.5**_SCALE_BITS)
 _INVERSE = KERNEL * 0.5**_SCALE_BITS
 
 
+def _parts() -> tuple[F64, F64, npt.NDArray[np.uint8]]:
+    """The kernel as ``block_transform`` in kernels.h wants it: rows by their symmetries."""
+    half = BLOCK // 2
+    down, across = ZIGZAG // BLOCK % 2, ZIGZAG % BLOCK % 2
+    order = np.lexsort((across, down)).astype(np.uint8)
+    quarter = _INVERSE.reshape(COEFFICIENTS, BLOCK, BLOCK)[order, :half, :half]
+    inverse = quarter.reshape(4, half * half, half * half)
+    return np.ascontiguousarray(inverse.swapaxes(1, 2)), np.ascontiguousarray(inverse), order
+
+
+PARTS = _parts()
+"""The block transform of native kernels."""
+
+
 def blocks_of(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Cut (C, H, W) planes, H and W multiples of 8, into (C, H/8, W/8, 64) raster blocks."""
     cut: npt.NDArray[np.generic] = rearrange(
@@ -91,6 +107,8 @@ def forward(planes: npt.NDArray[np.generic]) -> I32:
     array, (C, H/8, W/8, 64) int32
         Zigzag coefficients in units of 2**-4 DN (the transform is orthonormal).
     """
+    if kernels is not None:
+        return _transformed(planes, back=False)
     # A kernel divided by a power of two loses no bit, and spares a pass.
     out = blocks_of(planes).astype(np.float64, copy=False) @ _FORWARD
     out += 0.5
@@ -99,6 +117,20 @@ def forward(planes: npt.NDArray[np.generic]) -> I32:
 
 def inverse(coefficients: npt.NDArray[np.generic]) -> I32:
     """Transform (C, h, w, 64) zigzag coefficients to (C, 8 h, 8 w) int32 planes."""
+    if kernels is not None:
+        return _transformed(coefficients, back=True)
     blocks = coefficients.astype(np.float64, copy=False) @ _INVERSE
     blocks += 0.5
     return np.asarray(planes_of(np.floor(blocks, out=blocks).astype(np.int32)), np.int32)
+
+
+def _transformed(x: npt.NDArray[np.generic], *, back: bool) -> I32:
+    """Do `forward`, or `inverse`, on a native kernel."""
+    assert kernels is not None
+    c, h, w = x.shape[:3]
+    shape = (c, h * BLOCK, w * BLOCK) if back else (c, h // BLOCK, w // BLOCK, COEFFICIENTS)
+    out = np.empty(shape, np.int32)
+    kernels.transform_blocks(
+        PARTS, np.ascontiguousarray(x, np.int32), w * BLOCK if back else w, back, out
+    )
+    return out

@@ -2,7 +2,8 @@
 
 byte 0: coder (bits 0-1: network, plain, raw, predicted), bit 2: a bounding layer follows
 then, if predicted: the payload of `stvc.codec.predicted_unit`; if network or plain, range coded:
-plan (see `stvc.codec.unit_plan`), symbols, bounding layer. An empty payload means 'as
+plan (see `stvc.codec.unit_plan`), widenings (network, from generation 4 on), symbols, bounding
+layer. An empty payload means 'as
 predicted': nothing of the unit was visible.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec import predicted_unit, raw_unit
+from stvc.codec.adaptation import ADAPTED, Correction, widened
 from stvc.codec.bound import decode_bound
 from stvc.codec.entropy import PLAIN_BANDS, Request, decode_networks, decode_plain
 from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
@@ -25,6 +27,7 @@ from stvc.codec.spectral import Klt
 from stvc.codec.synthesis import predict_unit, synthesize
 from stvc.codec.transform import I32
 from stvc.codec.unit_plan import UnitPlan, read_plan, resting_plan
+from stvc.codec.widening import read_widening
 from stvc.errors import CorruptError
 from stvc.model.architecture import SCALES
 from stvc.model.fast_features import FastFeatures, fast_features
@@ -79,6 +82,8 @@ class OpenUnit:
     symbols: I32 | None
     """(C, N, 64) of the plain coder; None if the network has to read them (see `request_of`)."""
     bounded: bool
+    correction: Correction | None
+    """Of the network's scales; None before generation 4, and with the plain coder."""
 
 
 Pixels = tuple[U16, tuple[int, int]]
@@ -144,12 +149,15 @@ def open_unit(
     refs = reference_coefficients(state, context.klt, plan.shift, context.day)
     predicted = predict_unit(refs, plan)
     steps = token_steps(plan.step_index, importance)
-    symbols = None
+    symbols, correction = None, None
+    if coder == NETWORK and state.generation >= ADAPTED:
+        correction = widened(read_widening(reader, c), model.effort)
     if coder == PLAIN:
         scales = np.array([reader.uniform(SCALES) for _ in range(c * len(PLAIN_BANDS))], np.int64)
         symbols = decode_plain(reader, importance, scales.reshape(c, -1), model.models)
     bounded = bool(flags & BOUNDED)
-    return OpenUnit(reader, context, plan, refs, predicted, steps, importance, symbols, bounded)
+    known = (reader, context, plan, refs, predicted, steps, importance)
+    return OpenUnit(*known, symbols, bounded, correction)
 
 
 def request_of(unit: OpenUnit, model: EntropyModel) -> Request:
@@ -157,7 +165,7 @@ def request_of(unit: OpenUnit, model: EntropyModel) -> Request:
     features = features_of(
         model, unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, unit.context
     )
-    return Request(unit.reader, features, unit.importance)
+    return Request(unit.reader, features, unit.importance, unit.correction)
 
 
 def close_unit(unit: OpenUnit, symbols: I32, model: EntropyModel) -> Pixels:

@@ -9,19 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec import predicted_unit, raw_unit
-from stvc.codec.analysis import DEAD_ZONE, UnitAnalysis, analyze, finished, with_levels
+from stvc.codec.analysis import DEAD_ZONE, UnitAnalysis, analyze, finished
+from stvc.codec.batches import write_batches
 from stvc.codec.bound import encode_bound
 from stvc.codec.budget import coarser_step
-from stvc.codec.entropy import (
-    Batch,
-    batch_bits,
-    batch_places,
-    network_batches,
-    plain_batches,
-    plain_scales,
-    write_batches,
-)
-from stvc.codec.levels import choose_levels
+from stvc.codec.entropy import plain_batches, plain_scales
+from stvc.codec.network_coding import NetworkCoding, code_unit, features_for, optimize
 from stvc.codec.predictive_learning import Memories
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.rangecoder import Writer
@@ -33,7 +26,6 @@ from stvc.codec.unit import (
     PREDICTED,
     RAW,
     UnitContext,
-    features_of,
 )
 from stvc.codec.unit_plan import UnitPlan, write_plan
 from stvc.errors import QualityError
@@ -209,42 +201,40 @@ def _encode_transformed(
     if (unit.importance == SKIPPED).all() and (layer is None or layer.empty):
         return EncodedUnit(b"", unit.decoded, unit.plan.shift, PLAIN, 0.0, 0.0, state.memory)
     c = len(pixels)
-    symbols = unit.symbols.reshape(c, -1, 64)
-    network: list[Batch] = []
+    coding: NetworkCoding | None = None
     network_bits: float | None = None
     if not how.plain:
-        features = features_of(
-            model, unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, context
-        )
-        network = network_batches(model, features, unit.importance, symbols)
+        features = features_for(unit, context, model)
+        coding = code_unit(unit, features, model)
         if twice and isinstance(features, UnitFeatures):
-            network_bits = batch_bits(network, model.models)
+            network_bits = coding.bits(model.models)
             if network_bits <= how.worthwhile:
-                unit, network, network_bits = _optimized(
-                    unit, network, network_bits, features, model
-                )
+                unit, coding, network_bits = optimize(unit, coding, network_bits, features, model)
             unit = finish_unit(unit, context, how.restored)
-            decoded, symbols = unit.decoded, unit.symbols.reshape(c, -1, 64)
+            decoded = unit.decoded
+    symbols = unit.symbols.reshape(c, -1, 64)
     scales, plain_bits = plain_scales(symbols, unit.importance, model.models)
     writer = Writer()
     write_plan(writer, unit.plan, context, state)
-    if model.effort == "fast" and not how.plain:
+    written = coding is not None and model.effort == "fast"
+    if coding is None:
+        network_bits = 0.0
+    elif written:
         # What it takes is known as soon as it is written, which is faster than adding up bits.
-        write_batches(writer, network, model.models)
-        bits = 8.0 * len(writer.getvalue()), plain_bits
-    else:
-        if network_bits is None:
-            network_bits = batch_bits(network, model.models)
-        bits = network_bits, plain_bits
-    coder = PLAIN if how.plain else cheaper_coder(*bits, scales.size)
-    if coder == PLAIN:
+        coding.write(writer, model.models)
+        network_bits = 8.0 * len(writer.getvalue())
+    elif network_bits is None:
+        network_bits = coding.bits(model.models)
+    bits = network_bits, plain_bits
+    coder = PLAIN if coding is None else cheaper_coder(*bits, scales.size)
+    if coding is None or coder == PLAIN:
         writer = Writer()
         write_plan(writer, unit.plan, context, state)
         for scale in scales.reshape(-1):
             writer.uniform(int(scale), SCALES)
-        network = plain_batches(symbols, unit.importance, scales)
-    if coder == PLAIN or model.effort != "fast":
-        write_batches(writer, network, model.models)
+        write_batches(writer, plain_batches(symbols, unit.importance, scales), model.models)
+    elif not written:
+        coding.write(writer, model.models)
     if layer is not None:
         layer.write(writer, model.models)
     flags = coder | (BOUNDED if layer is not None else 0)
@@ -268,43 +258,3 @@ def finish_unit(unit: UnitAnalysis, context: UnitContext, restored: bool) -> Uni
     if (unit.importance == SKIPPED).all():
         return unit
     return finished(unit, context.klt, context.hidden, coarse=context.coarse, restored=restored)
-
-
-def optimized(unit: UnitAnalysis, context: UnitContext, model: EntropyModel) -> UnitAnalysis:
-    """Choose a unit's levels by the network's rates, as `encode_unit` does; not yet `finished`."""
-    features = features_of(
-        model, unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan, context
-    )
-    assert isinstance(features, UnitFeatures)
-    symbols = unit.symbols.reshape(len(unit.symbols), -1, 64)
-    network = network_batches(model, features, unit.importance, symbols)
-    bits = batch_bits(network, model.models)
-    return _optimized(unit, network, bits, features, model)[0]
-
-
-def _optimized(
-    unit: UnitAnalysis,
-    network: list[Batch],
-    bits: float,
-    features: UnitFeatures,
-    model: EntropyModel,
-) -> tuple[UnitAnalysis, list[Batch], float]:
-    """Choose levels by the network's rates; the unit as it was if that saves nothing.
-
-    The unit's batches and their ``bits`` come along.
-    """
-    places = batch_places(unit.importance, len(unit.symbols))
-    in_steps = (unit.residual / unit.steps[None, :, :, None]).reshape(-1)
-    plain, location, scale = (np.concatenate(part) for part in zip(*network, strict=True))
-    residual = in_steps[np.concatenate(places)]
-    levels = choose_levels(residual, plain, location, scale, unit.plan.shrink, model.models)
-    if levels is None:
-        return unit, network, bits
-    flat = np.zeros(unit.symbols.size, np.int32)
-    flat[np.concatenate(places)] = levels
-    symbols = flat.reshape(unit.symbols.shape)
-    again = network_batches(model, features, unit.importance, flat.reshape(len(symbols), -1, 64))
-    fewer = batch_bits(again, model.models)
-    if fewer >= bits:
-        return unit, network, bits
-    return with_levels(unit, symbols), again, fewer

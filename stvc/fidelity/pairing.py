@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.bands import find_band
+from stvc.crs import short_crs
 from stvc.errors import CorruptInputError
 from stvc.grid import is_index
 from stvc.masks import hidden, hidden_on_grid
@@ -128,7 +129,8 @@ def _check_crs(original: Series, decoded: Series) -> None:
     from pyproj import CRS
 
     theirs, ours = CRS.from_wkt(original.crs_wkt), CRS.from_wkt(decoded.crs_wkt)
-    if theirs != ours and theirs.to_epsg() != ours.to_epsg():
+    same = theirs == ours or theirs.to_epsg() == ours.to_epsg()
+    if not same and short_crs(original.crs_wkt) != short_crs(decoded.crs_wkt):
         raise CorruptInputError(
             f"the original is in {theirs.name}, the archive in {ours.name}; "
             "compare with the frames that were encoded, before any reprojection"

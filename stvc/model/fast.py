@@ -26,7 +26,7 @@ from stvc.model.fast_architecture import (
     TOP,
     FastConfig,
 )
-from stvc.model.int8 import product
+from stvc.model.int8_product import product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,14 +172,15 @@ class FastInt8Network(FastNetwork):
             return
         near = (start + scale / 4).float()
         # ^ a quarter of a unit turns rounding to even into rounding half up
-        self._fused[name] = product(weight, scale.float(), near, torch.uint8)
+        top = SCALES - 1 if name.startswith("scale") else TOP
+        self._fused[name] = product(weight, scale.float(), near, torch.uint8, top=top)
 
     def _activation(self, name: str, x: Tensor) -> Tensor:
-        return self._fused[name](x).clamp_(max=TOP)
+        return self._fused[name](x)
 
     def scales(self, group: int, z: Tensor) -> Tensor:
         """Scale index of every coefficient of a group, (rows, n) uint8."""
-        return self._fused[f"scale.{group}"](z).clamp_(max=SCALES - 1)
+        return self._fused[f"scale.{group}"](z)
 
 
 def neighbor_means(grid: Tensor) -> tuple[Tensor, Tensor]:

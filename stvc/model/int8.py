@@ -1,14 +1,16 @@
 """The entropy network on 8-bit integer products (VNNI and its like), a few times faster.
 
-Activations are uint8 with an offset of 128; oneDNN multiplies them by int8 weights into int32,
-scales each row by a power of two, adds a bias and rounds, all in one pass. Every intermediate value
-that matters is an integer multiple of a power of two within 24 bits, so that nothing depends on the
-order of summation; `usable` tries it out on extreme operands, since CPUs without 8-bit dot products
-may saturate on the way. The float32 network in `stvc.model.network` is what it must equal.
+Activations are uint8 with an offset of 128; a native kernel, or oneDNN, multiplies them by int8
+weights into int32, scales each row by a power of two, adds a bias and rounds, all in one pass.
+Every intermediate value that matters is an integer multiple of a power of two within 24 bits, so
+that nothing depends on the order of summation; `usable` tries it out on extreme operands, since
+oneDNN may saturate on the way on CPUs without 8-bit dot products. The float32 network in
+`stvc.model.network` is what it must equal.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,69 +26,17 @@ from stvc.model.architecture import (
 from stvc.model.arithmetic import Arithmetic
 from stvc.model.int8_native import passes
 from stvc.model.int8_passes import OFFSET
+from stvc.model.int8_product import DOTS_8, LEVEL, Map, product, torch_product
 from stvc.model.neighbors import Neighbors
 from stvc.model.network import LIMIT, TO_RESIDUAL, EntropyNetwork, Steps
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 _EXACT = 1 << 24
-_FEW = 160
-# ^ rows up to which a plain product and separate passes cost less than a fused one
 _TRIALS = ((16, 544, 128), (48, 128, 256), (331, 256, 128), (8, 1, 128), (8, 15, 128))
 # ^ rows, columns, outputs of the products that are tried out
-Map = Callable[["Tensor"], "Tensor"]
-
-
-def product(
-    weight: Tensor,
-    scale: Tensor,
-    bias: Tensor,
-    dtype: torch.dtype,
-    offset: int = 0,
-    base: int = 0,
-) -> Map:
-    """Prepare ``x -> round(x @ weight.T * scale + bias) + offset`` for uint8 ``x``.
-
-    Parameters
-    ----------
-    weight : Tensor, (rows, columns) int8
-    scale, bias : Tensor, (rows,) float32
-    dtype : torch.dtype
-        float32 (then nothing is rounded) or uint8 (saturated).
-    offset : int
-    base : int
-        What ``x`` holds for zero; `bias` makes up for it.
-    """
-    import torch
-
-    short = dtype == torch.uint8
-    packed = torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
-    zeros = torch.zeros(len(weight), dtype=torch.int32)
-    run = torch.ops.onednn.qlinear_pointwise.default
-
-    columns = weight.T
-    few = _FEW if weight.shape[1] % 8 == 0 else 0
-    # ^ torch._int_mm mistakes the layout of a matrix of one row
-    narrow = bias + base * weight.float().sum(1) * scale + (offset + 0.5 - scale / 4) * short
-    # ^ the same for int8 operands, with rounding down as the last step
-    top = 255.0
-
-    def mapped(x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if len(rows) <= few:
-            signed = (rows ^ base).view(torch.int8) if base else rows.view(torch.int8)
-            small = torch.addcmul(narrow, torch._int_mm(signed, columns).to(torch.float32), scale)
-            if short:
-                small = small.clamp_(0, top).to(torch.uint8)
-            return small.view(*x.shape[:-1], -1)
-        found: Tensor = run(
-            x, 1.0, 0, packed, scale, zeros, bias, 1.0, offset, dtype, "none", [], ""
-        )
-        return found
-
-    return mapped
+_MAKERS = (product, torch_product) if LEVEL >= DOTS_8 else (product,)
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +49,7 @@ def usable() -> bool:
     generator = torch.Generator().manual_seed(1)
     try:
         for rows, columns, out in _TRIALS:
-            for extreme in (True, False):
+            for make, extreme in itertools.product(_MAKERS, (True, False)):
                 x = torch.randint(0, 256, (rows, columns), generator=generator)
                 w = torch.randint(-127, 128, (out, columns), generator=generator)
                 if extreme:
@@ -111,11 +61,11 @@ def usable() -> bool:
                 exact = ((x - OFFSET) @ w.T).double() * scale.double() + bias.double()
                 shifted = bias - OFFSET * w.float().sum(1) * scale
                 weight, given = w.to(torch.int8), x.to(torch.uint8)
-                plain = product(weight, scale, shifted, torch.float32, 0, OFFSET)(given)
+                plain = make(weight, scale, shifted, torch.float32, 0, OFFSET)(given)
                 if not torch.equal(plain.double(), exact):
                     return False
                 near = shifted + scale / 4
-                short = product(weight, scale, near, torch.uint8, OFFSET, OFFSET)(given)
+                short = make(weight, scale, near, torch.uint8, OFFSET, OFFSET)(given)
                 wanted = torch.floor(exact + 0.5).add_(OFFSET).clamp_(0, 255)
                 if not torch.equal(short.double(), wanted):
                     return False
@@ -183,8 +133,9 @@ class Int8Network(EntropyNetwork):
         else:
             # a quarter of a unit turns rounding to even into rounding half up
             added, dtype, offset = scale / 4, torch.uint8, 0 if name.endswith(".up") else OFFSET
+        top = ACTIVATION_LIMIT + offset
         self._fast[name] = product(
-            weight, scale.float(), (shifted * scale + added).float(), dtype, offset, base
+            weight, scale.float(), (shifted * scale + added).float(), dtype, offset, base, top
         )
 
     def _absorb(self, name: str, h: Tensor, x: Tensor) -> Tensor:
@@ -201,8 +152,7 @@ class Int8Network(EntropyNetwork):
         return self.passes.mix(name, q.view(x.shape), kv, index)
 
     def _expand(self, name: str, h: Tensor, x: Tensor) -> Tensor:
-        mid = self._fast[name + ".up"](x).clamp_(max=ACTIVATION_LIMIT)
-        return self._absorb(name + ".down", h, mid)
+        return self._absorb(name + ".down", h, self._fast[name + ".up"](x))
 
     def steps(
         self,

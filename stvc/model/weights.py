@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stvc.codec.rangecoder import Models
+    from stvc.codec.readers import Listener
     from stvc.model.fast import FastNetwork
     from stvc.model.network import EntropyNetwork
 
@@ -45,6 +46,8 @@ class EntropyModel:
     network: EntropyNetwork | FastNetwork
     models: Models
     notes: dict[str, Any]
+    listener: Listener | None = None
+    """Is told of all that is read with the model."""
 
     @property
     def generation(self) -> int:
@@ -52,7 +55,7 @@ class EntropyModel:
         config = self.network.config
         if isinstance(config, NetworkConfig) and config.references == _GENERATION_1["references"]:
             return 1
-        return 3
+        return 4
 
     def serves(self, generation: int) -> bool:
         """Whether archives of a generation may name the model."""

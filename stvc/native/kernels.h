@@ -22,6 +22,13 @@
 #define STVC_CLONES
 #endif
 
+/* Parts of such loops: what is not inlined has one version only, the slow one. */
+#if defined(__GNUC__)
+#define STVC_INLINE static inline __attribute__((always_inline))
+#else
+#define STVC_INLINE static inline
+#endif
+
 /* Whether kernels may have versions for dot products of x86-64 processors, and of which kind. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(STVC_NO_INTRINSICS)
 #define STVC_DOTS 1
@@ -71,11 +78,58 @@ size_t mask_weights_size(int classes, int lanes);
 stvc_status mask_weights_set(mask_weights *w, const int16_t *numbers, size_t size, int classes,
                              int count);
 
+/* ---- mask_network.c ---- */
+
+enum { MASK_HIDDEN = 16, MASK_OCTAVES = 5, MASK_NO_CLASS = 255 };
+
+/* Weights of the network that corrects votes, see `stvc.codec.mask_network.Network`. */
+typedef struct {
+    int classes;           /* C: 2 or 12 */
+    const int16_t *counts; /* (16, 16) */
+    const int16_t *margin; /* (16,) */
+    const int16_t *common; /* (8, 16) */
+    const int16_t *place;  /* (4, 5, 16) */
+    const int16_t *label;  /* (C, 16) */
+    const int16_t *out;    /* (4, 16) */
+} mask_network;
+
+/* What is known around a pixel: classes <= C, in groups of four of which each counts for one
+ * number, 64 bytes in all. */
+typedef struct {
+    uint8_t around[MASK_NEIGHBORS];
+    uint8_t past_here[4]; /* in the raster before; three times MASK_NO_CLASS follow */
+    uint8_t past[MASK_RINGS];
+    uint8_t second_here[4];
+    uint8_t second[MASK_NEAR];
+} mask_seen;
+
+/* A network at a pass. */
+typedef struct {
+    const mask_network *network;
+    const int16_t *out;
+    int16_t base[MASK_HIDDEN];              /* of a pixel */
+    int16_t own[MASK_LANES][MASK_HIDDEN];   /* of each class that occurs */
+} mask_refiner;
+
+/* Numbers that a network for C classes holds. */
+size_t mask_network_size(int classes);
+stvc_status mask_network_set(mask_network *n, const int16_t *numbers, size_t size, int classes);
+void mask_network_begin(mask_refiner *r, const mask_network *network, int kind, int octave,
+                        int rough, const int16_t *labels, const uint8_t *rare, int count);
+/* Correct the votes (K,) of one pixel. */
+void mask_network_refine(const mask_refiner *r, const mask_seen *seen, const int16_t *labels,
+                         int count, int32_t *votes);
+
+/* ---- mask_walk.c, continued ---- */
+
 /* A raster on its way through all pixels, coarse to fine. */
 typedef struct {
     mask_weights weights;
     const float *frequencies; /* (MASK_DROPS,) */
     const uint8_t *before;    /* (H * W,) classes of the raster before, or NULL */
+    mask_network network;     /* corrects the votes, if `refined` */
+    int refined;
+    const uint8_t *second; /* (H * W,) another raster, which only the network looks at, or NULL */
     uint8_t *symbols;         /* (H * W,) the result */
     int64_t height, width;
     int64_t chunk;  /* cells of a pass that make one step, and room for its pixels */
@@ -95,10 +149,10 @@ typedef struct {
     uint8_t *first; /* first known class among the nearest neighbors of each; C: none */
 } mask_walk;
 
-/* Start a walk: the arrays are the caller's and outlive it. */
+/* Start a walk: the arrays are the caller's and outlive it; `network` may be NULL. */
 stvc_status mask_walk_start(mask_walk *walk, const mask_weights *weights, const float *frequencies,
                             int64_t height, int64_t width, int64_t chunk, const uint8_t *before,
-                            uint8_t *symbols);
+                            uint8_t *symbols, const mask_network *network, const uint8_t *second);
 void mask_walk_free(mask_walk *walk);
 
 /* Take in the symbols of the pending pixels, then predict the next step: frequencies (pending, K),
@@ -146,12 +200,42 @@ typedef struct {
     int64_t n;
 } range_batch;
 
+/* Room for the batches of a call, of up to `size` symbols. A batch is sorted: `order` lists its
+ * symbols by table, each table's in their own order. */
+typedef struct {
+    int32_t *order;
+    uint16_t *table;  /* of each symbol */
+    uint8_t *low;     /* bits of each symbol that are coded as they are, at most 6 */
+    uint8_t *bits;    /* these bits */
+    int64_t *stops;   /* (tables,) where each table's run ends in `order` */
+    uint8_t *checked; /* (tables,) whether its edges are known to be right */
+    int64_t size;
+    int most_low;
+} range_room;
+
+stvc_status range_room_start(range_room *room, const range_tables *t, int64_t size);
+void range_room_free(range_room *room);
+
+/* Whole steps of a location. */
+static inline int64_t range_whole(int64_t location)
+{
+    return (int64_t)((uint64_t)location + RANGE_FRACTIONS / 2) >> 3;
+}
+
+/* Table of a symbol, and how many of its bits are coded as they are. */
+stvc_status range_table_of(const range_tables *t, int64_t location, int64_t scale, uint16_t *table,
+                           uint8_t *low);
+/* Largest magnitude that a table covers. */
+int32_t range_reach(const range_tables *t, size_t table);
+
 void range_decoder_start(range_decoder *d, const uint8_t *bytes, size_t size);
 stvc_status range_decode_uniform(range_decoder *d, uint32_t size, uint32_t *value);
 /* One bit; `edge` is where true starts, 1 to 2**24 - 1. */
 stvc_status range_decode_flag(range_decoder *d, uint32_t edge, int *value);
 stvc_status range_decode_symbols(range_decoder *d, const range_tables *t, const range_batch *batch,
                                  int64_t *out);
+stvc_status range_decode_batch(range_decoder *d, const range_tables *t, const range_batch *batch,
+                               range_room *room, int64_t *out);
 
 void range_encoder_start(range_encoder *e);
 void range_encoder_free(range_encoder *e);
@@ -159,10 +243,39 @@ stvc_status range_encode_uniform(range_encoder *e, uint32_t size, uint32_t value
 stvc_status range_encode_flag(range_encoder *e, uint32_t edge, int value);
 stvc_status range_encode_symbols(range_encoder *e, const range_tables *t, const range_batch *batch,
                                  const int64_t *symbols);
+stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const range_batch *batch,
+                               range_room *room, const int64_t *symbols);
 /* What was encoded, closed off: `*out` is the caller's to hand back, NULL if there are no words.
  * Encoding may go on as if nothing had been closed. */
 stvc_status range_encoder_words(const range_encoder *e, uint32_t **out, size_t *count);
 void range_words_free(uint32_t *words);
+
+/* ---- columns.c ---- */
+
+enum { COLUMNS_MOST = 64, COLUMNS_WEIGHT = 1023 };
+
+/* Coefficients of a group, (tokens, columns) each. Scores or costs lie one behind the other as the
+ * tables' symbols do: those of table k begin at starts[k] - k. */
+typedef struct {
+    int64_t tokens, columns;
+    const int32_t *location;
+    const uint8_t *scale;    /* below RANGE_SCALES; for the encoder, as `columns_correct` says */
+    const int32_t *widening; /* (columns,) added to all scales */
+    const int32_t *weight;   /* (columns,) of what a token's earlier columns taught */
+    const int16_t *scores;   /* at most 1023 either way */
+    size_t score_count;
+    const int32_t *information; /* (tables,) below 2**14 */
+} range_columns;
+
+stvc_status columns_decode(range_decoder *d, const range_tables *t, const range_columns *c,
+                           int32_t *out);
+stvc_status columns_correct(const range_tables *t, const range_columns *c, const int32_t *symbols,
+                            uint8_t *out);
+stvc_status columns_encode(range_encoder *e, const range_tables *t, const range_columns *c,
+                           const int32_t *symbols);
+/* What each column costs if it is widened farther, (columns, count), 1/64 bit; `scores` are costs. */
+stvc_status columns_costs(const range_tables *t, const range_columns *c, const int32_t *symbols,
+                          const int32_t *widenings, int64_t count, int64_t *out);
 
 /* ---- restoration.c ---- */
 
@@ -222,6 +335,162 @@ typedef struct {
 int attention_level(void);
 /* Mixed values (units, blocks, queries, width), by instructions of a level. */
 stvc_status attention_mix(const attention *a, int level, uint8_t *out);
+
+/* ---- int8_product.c ---- */
+
+enum {
+    INT8_COLUMNS = 1 << 15, /* at most: a sum is then below 2**31 */
+    INT8_LANES = 16         /* what rows of scales, biases and weights are padded to */
+};
+
+/* out = x * weights * scale + bias; rounded, it is a byte: to the nearest (and to even), plus an
+ * offset, cut to 0 .. top. */
+typedef struct {
+    int64_t rows, columns, outputs;
+    const uint8_t *x; /* (rows, columns) */
+    /* Weights of the level in vectors of L outputs: 16, 4 columns each, or 8, 2 columns of 16 bits
+     * each; (outputs / L, columns / 4 * 4 / C, L, C), zeros where there is no weight. */
+    const uint8_t *packed;
+    const float *scale, *bias; /* (outputs,) padded */
+    int rounded, offset, top;
+} int8_product;
+
+/* Instructions are those of a level, 1 to attention_level(). */
+stvc_status int8_multiply(const int8_product *p, int level, void *out);
+
+/* ---- transform.c ---- */
+
+enum { TRANSFORM_BANDS = 64 /* at most */, TRANSFORM_BLOCK = 64 /* pixels */ };
+
+/* Mix planes (bands, size) of int32, or of uint16, by a matrix of integers over a power of two;
+ * results are rounded half up. */
+void bands_mix(const double *matrix, int64_t bands, int64_t size, const void *planes, int wide,
+               int32_t *out);
+
+/* The kernel in four parts of (16, 16): even down and across, even and odd, odd and even, odd. */
+typedef struct {
+    const double *forward; /* (4, pixels, coefficients) */
+    const double *inverse; /* (4, coefficients, pixels) */
+    const uint8_t *order;  /* (64,) where the parts' coefficients are, 0 to 63 */
+} block_transform;
+
+/* Planes of `rows` rows of blocks in all; coefficients (rows, width / 8, 64). */
+void blocks_forward(const block_transform *t, const int32_t *planes, int64_t rows, int64_t width,
+                    int32_t *out);
+void blocks_inverse(const block_transform *t, const int32_t *coefficients, int64_t rows,
+                    int64_t width, int32_t *out);
+
+/* Fill hidden pixels of blocks (components, count, 64) with what costs few levels; see fill.py.
+ * Nothing is exact here but what is clear. */
+void blocks_fill(const block_transform *t, const double *residual, const uint8_t *hidden,
+                 const double *steps, int64_t components, int64_t count, double *out);
+
+enum { LEVEL_BITS = 5, LEVEL_UNITS = 1 << LEVEL_BITS, LEVEL_STEP = 1 << 24 };
+
+/* Levels of coefficients (components, tokens, 64), and what levels stand for; see quantize.py. */
+void levels_quantize(const double *residual, const int64_t *steps, int64_t components,
+                     int64_t tokens, double dead_zone, int32_t most, int32_t *out);
+void levels_dequantize(const int32_t *symbols, const int64_t *steps, int64_t components,
+                       int64_t tokens, const int64_t *toward, int32_t *out);
+
+/* ---- references.c ---- */
+
+enum { WARP_TAPS = 6, WARP_UNITS = 8 /* of a pixel */, WARP_SHIFT = 1 << 16 /* at most */ };
+
+/* Move planes (count, height, width) of 0 to 65535 by (down, across) / 8 pixels, edges repeated;
+ * filters are (8, 6). */
+stvc_status planes_warp(const int32_t *planes, const int32_t *filters, int64_t count,
+                        int64_t height, int64_t width, int down, int across, int32_t *out);
+
+/* Mean age of the known pixels of each block; -1: there is none. Before two-sided prediction ages
+ * were not absolute. */
+void block_ages(const int32_t *days, int64_t height, int64_t width, int64_t today, int absolute,
+                int32_t never, int32_t *out);
+
+/* What one side of a date left behind: planes (bands, size), days and counts (size,). */
+typedef struct {
+    const int32_t *recent, *average, *day, *count;
+} reference_side;
+
+typedef struct {
+    int32_t *recent, *second, *average, *recent_day, *second_day, *count;
+} reference_middle;
+
+void references_between(int64_t bands, int64_t size, int64_t day, const reference_side *before,
+                        const reference_side *after, const reference_middle *out);
+
+enum { REFERENCE_MEMORY = 4 };
+
+/* What one more date does to a state: clear pixels of `home` enter it. */
+typedef struct {
+    int64_t bands, size, day;
+    const int32_t *home; /* (bands, size) */
+    const uint8_t *hidden;
+    reference_side old;
+    const int32_t *second, *second_day;
+    const int32_t *shares; /* (5,) of the way, in 2**-12, by count */
+} reference_step;
+
+stvc_status references_advance(const reference_step *s, const reference_middle *out);
+
+/* Cut pixels to 16 bits; concealed ones are those of (bands, blocks, 64) instead, in the order of
+ * the blocks that hold some. */
+stvc_status pixels_show(const int32_t *pixels, const uint8_t *concealed, int64_t bands,
+                        int64_t height, int64_t width, const int32_t *instead, int64_t blocks,
+                        uint16_t *out);
+
+enum { PREDICT_PLANES = 4, PREDICT_BLOCK = 64 };
+
+typedef struct {
+    int64_t components, tokens;
+    int bits;                              /* weights are in units of 2**-bits */
+    const int32_t *planes[PREDICT_PLANES]; /* (components, tokens, 64); NULL: like the mean */
+    const int32_t *mean;                   /* (components, 64) */
+    const int32_t *weights;                /* (components, 4, 64) */
+    const int64_t *offsets;                /* (components,) added to the first coefficient */
+} prediction;
+
+void predict_units(const prediction *p, int32_t *out);
+
+/* ---- registration.c ---- */
+
+enum { BLUR_TAPS = 5 };
+
+/* Blur a plane both ways, edges reflected. */
+stvc_status plane_blur(const float *plane, const float *taps, int64_t height, int64_t width,
+                       float *out);
+
+typedef struct {
+    int64_t height, width;
+    const float *target, *moved; /* (height, width) blurred */
+    const uint8_t *weight;       /* the same: pixels to trust */
+} registration;
+
+/* Normal equations of the shift that is missing: (yy, yx, xx, y, x). */
+stvc_status registration_equations(const registration *r, double *out);
+
+/* ---- choice.c ---- */
+
+enum {
+    CHOICE_FREQUENCIES = 64,
+    CHOICE_PLANES = 4, /* that are mixed */
+    CHOICE_PROBES = 64, /* at most */
+    CHOICE_ROWS = 256,
+    CHOICE_STEP = 1 << 20
+};
+
+typedef struct {
+    int64_t components, tokens, probes, rows;
+    int64_t step, most;                   /* of quantization; steps a lift may have */
+    const int32_t *target;                /* (components, tokens, 64) coefficients */
+    const int32_t *planes[CHOICE_PLANES]; /* the same; NULL: like the mean */
+    const float *mean;                    /* (components, 64) */
+    const int64_t *probe;                 /* (probes,) tokens */
+    const float *weights;                 /* (rows, 64, 4) */
+} choice;
+
+/* Bits (components, rows), and steps that the lowest frequency is lifted by. */
+stvc_status choice_costs(const choice *c, double *cost, float *lift);
 
 /* ---- passes.c ---- */
 

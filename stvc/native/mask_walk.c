@@ -60,8 +60,11 @@ static int64_t visited(int64_t size, int64_t first, int64_t spacing)
 /* What all pixels of a step have in common. */
 typedef struct {
     int32_t base[MASK_LANES]; /* bias and rarity of each class */
+    uint8_t rare[MASK_LANES]; /* 0 to 8: how rare each class has been */
     const int16_t *support, *repeat, *gate;
     int64_t scale;
+    int refined; /* whether `refiner` is used: not before anything is known */
+    mask_refiner refiner;
 } step_weights;
 
 static void begin(step_weights *s, const mask_walk *walk)
@@ -76,17 +79,26 @@ static void begin(step_weights *s, const mask_walk *walk)
         int rare = 0;
         for (int bit = 1; bit < 9; bit++)
             rare += (4 * walk->tally[k] + 1) << bit <= 4 * (total + 1);
+        s->rare[k] = (uint8_t)rare;
         s->base[k] = w->bias[kind * w->lanes + k] + w->rarity[kind * 9 + rare];
     }
     s->support = w->support + kind * 125;
     s->repeat = w->repeat + kind * 10;
     s->gate = w->gate + kind * 10;
     s->scale = total ? w->scale[kind * 6 + walk->rough] : 0; /* nothing known: all alike */
+    s->refined = walk->refined && total;
+    if (s->refined) {
+        int octave = 0;
+        while (octave < MASK_OCTAVES - 1 && walk->spacing >> (octave + 1))
+            octave++;
+        mask_network_begin(&s->refiner, &walk->network, kind, octave, (int)walk->rough,
+                           w->labels, s->rare, w->count);
+    }
 }
 
 /* Classes of the neighbors of one pixel, C for those that are unknown or outside; returns whether
  * all are of the class `like`, or of one class if that is negative. */
-static inline int look(const uint8_t *raster, const mask_walk *s, int64_t y, int64_t x,
+STVC_INLINE int look(const uint8_t *raster, const mask_walk *s, int64_t y, int64_t x,
                        const int64_t *flat, int count, uint8_t unknown, int like, uint8_t *around)
 {
     int64_t far = REACH * s->spacing;
@@ -112,6 +124,8 @@ static inline int look(const uint8_t *raster, const mask_walk *s, int64_t y, int
 
 /* Eight sums at a time stay in a register; compilers do not see it by themselves. */
 typedef int16_t eight __attribute__((vector_size(16)));
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef uint64_t halves __attribute__((vector_size(16)));
 
 static inline void affinities(const mask_weights *w, const uint8_t *around, int16_t *sums)
 {
@@ -131,17 +145,16 @@ static inline void affinities(const mask_weights *w, const uint8_t *around, int1
  * 124, into `support`. */
 static inline int rings(const uint8_t *around, int label)
 {
-    static const uint8_t digits[16] = {25, 25, 25, 25, 5, 5, 5, 5, 1, 1, 1, 1};
-    uint8_t counted[16];
-    uint64_t half[2];
-    for (int o = 0; o < 16; o++)
-        counted[o] = around[o] == label ? digits[o] : 0;
-    memcpy(half, counted, sizeof half);
-    return (int)((half[0] + half[1]) * UINT64_C(0x0101010101010101) >> 56); /* sum of all bytes */
+    static const bytes digits = {25, 25, 25, 25, 5, 5, 5, 5, 1, 1, 1, 1};
+    bytes known;
+    memcpy(&known, around, sizeof known);
+    halves counted = (halves)((bytes)(known == (uint8_t)label) & digits);
+    /* sum of all bytes */
+    return (int)((counted[0] + counted[1]) * UINT64_C(0x0101010101010101) >> 56);
 }
 
 /* Add what the raster before says. */
-static void recall(const mask_weights *w, const step_weights *s, const uint8_t *around,
+STVC_INLINE void recall(const mask_weights *w, const step_weights *s, const uint8_t *around,
                    uint8_t past, const uint8_t *near_past, int32_t *votes)
 {
     int seen = 0, agree = 0;
@@ -159,27 +172,119 @@ static void recall(const mask_weights *w, const step_weights *s, const uint8_t *
     }
 }
 
-/* Frequencies (K,) of one pixel. All classes in `around` and `past` are <= C. */
-static inline void predict(const mask_weights *w, const step_weights *s, const uint8_t *around,
-                           uint8_t past, const uint8_t *near_past, const float *frequencies,
-                           float *row)
+/* Votes (K,) for one pixel. All classes in `around` and `past` are <= C. */
+STVC_INLINE void vote(const mask_weights *w, const step_weights *s, const uint8_t *around,
+                        uint8_t past, const uint8_t *near_past, int32_t *votes)
 {
     int16_t sums[MASK_LANES];
     affinities(w, around, sums);
-    int32_t votes[MASK_LANES];
     for (int k = 0; k < w->count; k++)
         votes[k] = s->base[k] + sums[k] + s->support[rings(around, w->labels[k])];
     if (near_past)
         recall(w, s, around, past, near_past, votes);
-    int32_t most = INT32_MIN;
-    for (int k = 0; k < w->count; k++) {
+    for (int k = 0; k < w->count; k++)
         votes[k] = (int32_t)((votes[k] * s->scale) >> 8);
+}
+
+/* Frequencies (K,) of one pixel. */
+static inline void weigh(const int32_t *votes, int count, const float *frequencies, float *row)
+{
+    int32_t most = INT32_MIN;
+    for (int k = 0; k < count; k++)
         most = votes[k] > most ? votes[k] : most;
-    }
-    for (int k = 0; k < w->count; k++) {
+    for (int k = 0; k < count; k++) {
         int64_t drop = (int64_t)most - votes[k];
         row[k] = frequencies[drop < MASK_DROPS ? drop : MASK_DROPS - 1];
     }
+}
+
+/* Pixels that see the same get the same row of a step's table: where the latest one of each slot
+ * is, and what it saw. */
+enum { SLOTS = 128 };
+typedef struct {
+    int32_t row[SLOTS]; /* -1: none */
+    mask_seen seen[SLOTS];
+} recent_rows;
+
+static inline int slot_of(const mask_seen *seen)
+{
+    uint64_t words[8], hash = 0;
+    memcpy(words, seen, sizeof words);
+    for (int k = 0; k < 8; k++)
+        hash = (hash ^ words[k]) * UINT64_C(0x9E3779B97F4A7C15);
+    return (int)(hash >> 57);
+}
+
+/* Frequencies of one pixel where the network corrects the votes; false if a class is none. */
+STVC_INLINE int predict_refined(const mask_walk *walk, const step_weights *s,
+                                  const int64_t *flat, int64_t y, int64_t x, mask_seen *seen,
+                                  recent_rows *recent, int64_t n, float *table)
+{
+    const mask_weights *w = &walk->weights;
+    const uint8_t unknown = (uint8_t)w->classes;
+    const int64_t here = y * walk->width + x;
+    look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, seen->around);
+    if (walk->before) {
+        seen->past_here[0] = walk->before[here];
+        look(walk->before, walk, y, x, flat, MASK_RINGS, unknown, -1, seen->past);
+    }
+    if (walk->second) {
+        seen->second_here[0] = walk->second[here];
+        look(walk->second, walk, y, x, flat, MASK_NEAR, unknown, -1, seen->second);
+    }
+    float *out = table + n * w->count;
+    const int slot = slot_of(seen);
+    if (recent->row[slot] >= 0 && !memcmp(&recent->seen[slot], seen, sizeof *seen)) {
+        memcpy(out, table + (int64_t)recent->row[slot] * w->count, w->count * sizeof *out);
+        return 1;
+    }
+    /* The raster before is the caller's: what is looked up by its classes comes now. */
+    uint8_t most = seen->past_here[0];
+    for (int o = 0; o < MASK_NEAR; o++)
+        most = seen->past[o] > most ? seen->past[o] : most;
+    if (most > unknown)
+        return 0;
+    int32_t votes[MASK_LANES];
+    vote(w, s, seen->around, seen->past_here[0], walk->before ? seen->past : NULL, votes);
+    if (s->refined)
+        mask_network_refine(&s->refiner, seen, w->labels, w->count, votes);
+    weigh(votes, w->count, walk->frequencies, out);
+    recent->row[slot] = (int32_t)n;
+    recent->seen[slot] = *seen;
+    return 1;
+}
+
+/* Most pixels see nothing but one class, now and before: such rows are worked out once. */
+typedef int16_t uniform_rows[MASK_CLASSES + 1][MASK_CLASSES + 1];
+
+/* Frequencies of one pixel by votes alone; false if a class in `before` is none. */
+STVC_INLINE int predict_plain(const mask_walk *walk, const step_weights *s, const int64_t *flat,
+                                int64_t y, int64_t x, uint8_t *around, uniform_rows memo,
+                                int64_t n, float *table)
+{
+    const mask_weights *w = &walk->weights;
+    const uint8_t unknown = (uint8_t)w->classes;
+    const int count = w->count;
+    uint8_t near_past[MASK_NEAR], past = 0;
+    int uniform = look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, around);
+    if (walk->before) {
+        past = walk->before[y * walk->width + x];
+        if (past > unknown)
+            return 0;
+        uniform &= look(walk->before, walk, y, x, flat, MASK_NEAR, unknown, past, near_past);
+    }
+    float *out = table + n * count;
+    int same = uniform ? memo[around[0]][past] : -1;
+    if (same >= 0)
+        memcpy(out, table + same * count, count * sizeof *out);
+    else {
+        int32_t votes[MASK_LANES];
+        vote(w, s, around, past, walk->before ? near_past : NULL, votes);
+        weigh(votes, count, walk->frequencies, out);
+        if (uniform && n <= INT16_MAX)
+            memo[around[0]][past] = (int16_t)n;
+    }
+    return 1;
 }
 
 /* Predict `walk->pending` pixels of the step from walk->next to `stop`; false if a class in
@@ -187,18 +292,22 @@ static inline void predict(const mask_weights *w, const step_weights *s, const u
 STVC_CLONES
 static int predict_step(mask_walk *walk, int64_t stop, float *table)
 {
-    const mask_weights *w = &walk->weights;
-    const int count = w->count;
-    const uint8_t unknown = (uint8_t)w->classes;
+    const uint8_t unknown = (uint8_t)walk->weights.classes;
     step_weights shared;
     begin(&shared, walk);
     int64_t flat[MASK_NEIGHBORS];
     for (int o = 0; o < MASK_NEIGHBORS; o++)
         flat[o] = (OFFSETS[o][0] * walk->width + OFFSETS[o][1]) * walk->spacing;
 
-    /* Most pixels see nothing but one class, now and before: such rows are worked out once. */
-    int16_t memo[MASK_CLASSES + 1][MASK_CLASSES + 1];
+    uniform_rows memo;
     memset(memo, -1, sizeof memo);
+
+    recent_rows recent;
+    mask_seen seen;
+    memset(recent.row, -1, sizeof recent.row);
+    memset(&seen, unknown, sizeof seen);
+    memset(seen.past_here + 1, MASK_NO_CLASS, 3);
+    memset(seen.second_here + 1, MASK_NO_CLASS, 3);
 
     int64_t n = 0, row = walk->next / walk->across, column = walk->next % walk->across - 1;
     for (int64_t cell = walk->next; cell < stop; cell++) {
@@ -210,28 +319,15 @@ static int predict_step(mask_walk *walk, int64_t stop, float *table)
         int64_t y = (2 * row + walk->row) * walk->spacing;
         int64_t x = (2 * column + walk->column) * walk->spacing;
         int64_t here = y * walk->width + x;
-        uint8_t around[MASK_NEIGHBORS], near_past[MASK_NEAR], past = 0;
-        int uniform = look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, around);
-        if (walk->before) {
-            past = walk->before[here];
-            if (past > unknown)
+        if (walk->refined) {
+            if (!predict_refined(walk, &shared, flat, y, x, &seen, &recent, n, table))
                 return 0;
-            uniform &= look(walk->before, walk, y, x, flat, MASK_NEAR, unknown, past, near_past);
-        }
-        float *out = table + n * count;
-        int same = uniform ? memo[around[0]][past] : -1;
-        if (same >= 0)
-            memcpy(out, table + same * count, count * sizeof *out);
-        else {
-            predict(w, &shared, around, past, walk->before ? near_past : NULL, walk->frequencies,
-                    out);
-            if (uniform && n <= INT16_MAX)
-                memo[around[0]][past] = (int16_t)n;
-        }
+        } else if (!predict_plain(walk, &shared, flat, y, x, seen.around, memo, n, table))
+            return 0;
         walk->positions[n] = here;
         walk->first[n] = unknown;
         for (int o = MASK_NEAR - 1; o >= 0; o--)
-            walk->first[n] = around[o] != unknown ? around[o] : walk->first[n];
+            walk->first[n] = seen.around[o] != unknown ? seen.around[o] : walk->first[n];
         n++;
     }
     walk->pending = n;
@@ -273,14 +369,17 @@ static void begin_pass(mask_walk *walk, int kind, int row, int column)
 
 stvc_status mask_walk_start(mask_walk *walk, const mask_weights *weights, const float *frequencies,
                             int64_t height, int64_t width, int64_t chunk, const uint8_t *before,
-                            uint8_t *symbols)
+                            uint8_t *symbols, const mask_network *network, const uint8_t *second)
 {
     memset(walk, 0, sizeof *walk);
-    if (height < 1 || width < 1 || height > MASK_SIDE || width > MASK_SIDE || chunk < 1 ||
+    if ((network && network->classes != weights->classes) || height < 1 || width < 1 || height > MASK_SIDE || width > MASK_SIDE || chunk < 1 ||
         chunk > MASK_SIDE)
         return STVC_RANGE;
     walk->weights = *weights, walk->frequencies = frequencies;
-    walk->before = before, walk->symbols = symbols;
+    walk->before = before, walk->symbols = symbols, walk->second = second;
+    walk->refined = network != NULL;
+    if (network)
+        walk->network = *network;
     walk->height = height, walk->width = width, walk->chunk = chunk;
     walk->known = malloc((size_t)(height * width));
     walk->positions = malloc((size_t)chunk * sizeof *walk->positions);

@@ -190,18 +190,27 @@ void range_words_free(uint32_t *words)
 
 /* ---- batches of symbols ---- */
 
-/* A batch, sorted: `order` lists its symbols by table, each table's in their own order. */
-typedef struct {
-    int32_t *order;
-    uint16_t *table; /* of each symbol */
-    uint8_t *low;    /* bits of each symbol that are coded as they are, at most 6 */
-    int64_t *stops;  /* (tables,) where each table's run ends in `order` */
-    int most_low;
-} sorted_batch;
-
-static void sorted_free(sorted_batch *s)
+stvc_status range_room_start(range_room *s, const range_tables *t, int64_t n)
 {
-    free(s->order), free(s->table), free(s->low), free(s->stops);
+    memset(s, 0, sizeof *s);
+    if (n < 0 || n > INT32_MAX || t->count == 0 || t->count > UINT16_MAX)
+        return STVC_RANGE;
+    size_t room = n ? (size_t)n : 1;
+    s->order = malloc(room * sizeof *s->order);
+    s->table = malloc(room * sizeof *s->table);
+    s->low = malloc(room);
+    s->bits = malloc(room);
+    s->stops = malloc((t->count + 1) * sizeof *s->stops);
+    s->checked = calloc(t->count, 1);
+    s->size = n;
+    int whole = s->order && s->table && s->low && s->bits && s->stops && s->checked;
+    return whole ? STVC_OK : STVC_MEMORY;
+}
+
+void range_room_free(range_room *s)
+{
+    free(s->order), free(s->table), free(s->low), free(s->bits), free(s->stops);
+    free(s->checked);
 }
 
 static int64_t scale_of(const range_batch *b, int64_t i)
@@ -209,35 +218,34 @@ static int64_t scale_of(const range_batch *b, int64_t i)
     return b->scale_size == 1 ? ((const uint8_t *)b->scale)[i] : ((const int64_t *)b->scale)[i];
 }
 
-static stvc_status sort_batch(sorted_batch *s, const range_tables *t, const range_batch *b)
+stvc_status range_table_of(const range_tables *t, int64_t location, int64_t scale, uint16_t *table,
+                           uint8_t *low)
 {
-    memset(s, 0, sizeof *s);
-    if (b->n < 0 || b->n > INT32_MAX || t->count == 0 || t->count > UINT16_MAX)
+    if (scale < 0 || scale >= RANGE_SCALES)
         return STVC_RANGE;
-    size_t room = b->n ? (size_t)b->n : 1;
-    s->order = malloc(room * sizeof *s->order);
-    s->table = malloc(room * sizeof *s->table);
-    s->low = malloc(room);
-    s->stops = calloc(t->count + 1, sizeof *s->stops);
-    if (!s->order || !s->table || !s->low || !s->stops)
-        return STVC_MEMORY;
+    int bits = scale < RANGE_DIRECT ? 0 : (int)(scale - RANGE_DIRECT) / RANGE_OCTAVE + 1;
+    /* Dropping low bits rounds down: the center of a coarse bin lies half a bin above its floor,
+     * so the mean is -1/2 in coarse units, which is fraction 0. */
+    int fraction =
+        bits ? 0 : (int)(((uint64_t)location + RANGE_FRACTIONS / 2) & (RANGE_FRACTIONS - 1));
+    size_t found = (size_t)(fraction * RANGE_DIRECT + scale - RANGE_OCTAVE * bits);
+    *table = (uint16_t)found, *low = (uint8_t)bits;
+    return found < t->count ? STVC_OK : STVC_RANGE;
+}
+
+static stvc_status sort_batch(range_room *s, const range_tables *t, const range_batch *b)
+{
+    if (b->n < 0 || b->n > s->size)
+        return STVC_RANGE;
+    memset(s->stops, 0, (t->count + 1) * sizeof *s->stops);
+    s->most_low = 0;
     for (int64_t i = 0; i < b->n; i++) {
-        int64_t scale = scale_of(b, i);
-        if (scale < 0 || scale >= RANGE_SCALES)
-            return STVC_RANGE;
-        int low = scale < RANGE_DIRECT ? 0 : (int)(scale - RANGE_DIRECT) / RANGE_OCTAVE + 1;
-        /* Dropping low bits rounds down: the center of a coarse bin lies half a bin above its
-         * floor, so the mean is -1/2 in coarse units, which is fraction 0. */
-        int fraction =
-            low ? 0
-                : (int)(((uint64_t)b->location[i] + RANGE_FRACTIONS / 2) & (RANGE_FRACTIONS - 1));
-        size_t table = (size_t)(fraction * RANGE_DIRECT + scale - RANGE_OCTAVE * low);
-        if (table >= t->count)
-            return STVC_RANGE;
-        s->table[i] = (uint16_t)table;
-        s->low[i] = (uint8_t)low;
-        s->most_low = low > s->most_low ? low : s->most_low;
-        s->stops[table + 1]++;
+        stvc_status status =
+            range_table_of(t, b->location[i], scale_of(b, i), &s->table[i], &s->low[i]);
+        if (status)
+            return status;
+        s->most_low = s->low[i] > s->most_low ? s->low[i] : s->most_low;
+        s->stops[s->table[i] + 1]++;
     }
     for (size_t k = 0; k < t->count; k++)
         s->stops[k + 1] += s->stops[k];
@@ -246,26 +254,24 @@ static stvc_status sort_batch(sorted_batch *s, const range_tables *t, const rang
     return STVC_OK; /* what were starts are stops now */
 }
 
-/* Whole steps of a location. */
-static inline int64_t whole_of(int64_t location)
-{
-    return (int64_t)((uint64_t)location + RANGE_FRACTIONS / 2) >> 3;
-}
-
-/* Edges of a table: n symbols have n + 1 of them. Checked here, once for each run. */
-static stvc_status open_table(const range_tables *t, size_t k, const uint32_t **edges, uint32_t *n)
+/* Edges of a table: n symbols have n + 1 of them. Checked when it is first met. */
+static stvc_status open_table(range_room *s, const range_tables *t, size_t k,
+                              const uint32_t **edges, uint32_t *n)
 {
     int64_t start = t->starts[k], stop = t->starts[k + 1];
     if (start < 0 || stop - start < 3 || stop > (int64_t)t->edge_count)
         return STVC_RANGE;
     *edges = t->edges + start, *n = (uint32_t)(stop - start - 1);
+    if (s->checked[k])
+        return STVC_OK;
+    s->checked[k] = 1;
     for (uint32_t j = 0; j < *n; j++)
         if ((*edges)[j] >= (*edges)[j + 1])
-            return STVC_RANGE;
+            return STVC_RANGE; /* and nobody goes on */
     return (*edges)[0] == 0 && (*edges)[*n] == ONE ? STVC_OK : STVC_RANGE;
 }
 
-static int32_t reach_of(const range_tables *t, size_t k)
+int32_t range_reach(const range_tables *t, size_t k)
 {
     return (t->starts[k + 1] - t->starts[k] - 3) / 2;
 }
@@ -322,8 +328,8 @@ static stvc_status encode_escape(range_encoder *e, int32_t reach, int64_t value)
 #define ESCAPED INT64_MIN
 
 /* Runs of all tables into `out`, escaped symbols marked; returns how many in *escaped. */
-static stvc_status decode_runs(range_decoder *d, const range_tables *t, const sorted_batch *s,
-                               int64_t *out, int64_t *escaped)
+static stvc_status decode_runs(range_decoder *d, const range_tables *t, range_room *s, int64_t *out,
+                               int64_t *escaped)
 {
     int64_t at = 0;
     uint16_t parts[1 << PARTS_BITS];
@@ -332,10 +338,10 @@ static stvc_status decode_runs(range_decoder *d, const range_tables *t, const so
             continue;
         const uint32_t *edges;
         uint32_t n;
-        stvc_status status = open_table(t, k, &edges, &n);
+        stvc_status status = open_table(s, t, k, &edges, &n);
         if (status)
             return status;
-        int32_t reach = reach_of(t, k);
+        int32_t reach = range_reach(t, k);
         int long_run = s->stops[k] - at >= LONG_RUN && n <= UINT16_MAX;
         if (long_run)
             index_table(parts, edges); /* the last edge, 2**24, ends every search in it */
@@ -359,81 +365,97 @@ static stvc_status decode_runs(range_decoder *d, const range_tables *t, const so
     return STVC_OK;
 }
 
-stvc_status range_decode_symbols(range_decoder *d, const range_tables *t, const range_batch *b,
-                                 int64_t *out)
+stvc_status range_decode_batch(range_decoder *d, const range_tables *t, const range_batch *b,
+                               range_room *s, int64_t *out)
 {
-    sorted_batch s;
     int64_t escaped = 0;
-    uint8_t *bits = NULL;
-    stvc_status status = sort_batch(&s, t, b);
+    stvc_status status = sort_batch(s, t, b);
     if (!status)
-        status = decode_runs(d, t, &s, out, &escaped);
-    if (!status && s.most_low && !(bits = calloc(b->n, 1)))
-        status = STVC_MEMORY;
-    for (int count = 1; !status && count <= s.most_low; count++)
+        status = decode_runs(d, t, s, out, &escaped);
+    if (!status && s->most_low)
+        memset(s->bits, 0, b->n);
+    for (int count = 1; !status && count <= s->most_low; count++)
         for (int64_t i = 0; !status && i < b->n; i++)
-            if (s.low[i] == count) {
+            if (s->low[i] == count) {
                 uint32_t value = 0;
                 status = decode_bits(d, count, &value);
-                bits[i] = (uint8_t)value;
+                s->bits[i] = (uint8_t)value;
             }
     for (int64_t i = 0; !status && escaped && i < b->n; i++)
         if (out[i] == ESCAPED) {
-            status = decode_escape(d, reach_of(t, s.table[i]), &out[i]);
+            status = decode_escape(d, range_reach(t, s->table[i]), &out[i]);
             escaped--;
         }
     if (!status) {
-        for (int64_t i = 0; bits && i < b->n; i++)
-            out[i] = out[i] * ((int64_t)1 << s.low[i]) + bits[i];
+        for (int64_t i = 0; s->most_low && i < b->n; i++)
+            out[i] = out[i] * ((int64_t)1 << s->low[i]) + s->bits[i];
         for (int64_t i = 0; i < b->n; i++)
-            out[i] = (int64_t)((uint64_t)out[i] + (uint64_t)whole_of(b->location[i]));
+            out[i] = (int64_t)((uint64_t)out[i] + (uint64_t)range_whole(b->location[i]));
     }
-    free(bits);
-    sorted_free(&s);
+    return status;
+}
+
+stvc_status range_decode_symbols(range_decoder *d, const range_tables *t, const range_batch *b,
+                                 int64_t *out)
+{
+    range_room room;
+    stvc_status status = range_room_start(&room, t, b->n);
+    if (!status)
+        status = range_decode_batch(d, t, b, &room, out);
+    range_room_free(&room);
     return status;
 }
 
 /* A symbol relative to the whole part of its location; 32 bits hold it in every archive. */
 static inline int64_t relative_of(const range_batch *b, const int64_t *symbols, int64_t i)
 {
-    return (int32_t)(uint32_t)((uint64_t)symbols[i] - (uint64_t)whole_of(b->location[i]));
+    return (int32_t)(uint32_t)((uint64_t)symbols[i] - (uint64_t)range_whole(b->location[i]));
 }
 
-stvc_status range_encode_symbols(range_encoder *e, const range_tables *t, const range_batch *b,
-                                 const int64_t *symbols)
+stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const range_batch *b,
+                               range_room *s, const int64_t *symbols)
 {
-    sorted_batch s;
     int64_t at = 0, escaped = 0;
-    stvc_status status = sort_batch(&s, t, b);
+    stvc_status status = sort_batch(s, t, b);
     for (size_t k = 0; !status && k < t->count; k++) {
-        if (at == s.stops[k])
+        if (at == s->stops[k])
             continue;
         const uint32_t *edges;
         uint32_t n;
-        status = open_table(t, k, &edges, &n);
-        int32_t reach = reach_of(t, k);
-        for (; !status && at < s.stops[k]; at++) {
-            int64_t i = s.order[at];
-            int64_t high = relative_of(b, symbols, i) >> s.low[i];
+        status = open_table(s, t, k, &edges, &n);
+        int32_t reach = range_reach(t, k);
+        for (; !status && at < s->stops[k]; at++) {
+            int64_t i = s->order[at];
+            int64_t high = relative_of(b, symbols, i) >> s->low[i];
             int beyond = high > reach || high < -(int64_t)reach;
             escaped += beyond;
             uint32_t symbol = (uint32_t)(beyond ? 2 * reach + 1 : high + reach); /* < n */
             status = encode(e, edges[symbol], edges[symbol + 1]);
         }
     }
-    for (int count = 1; !status && count <= s.most_low; count++)
+    for (int count = 1; !status && count <= s->most_low; count++)
         for (int64_t i = 0; !status && i < b->n; i++)
-            if (s.low[i] == count)
+            if (s->low[i] == count)
                 status = encode_bits(e, count,
                                      (uint32_t)(relative_of(b, symbols, i) & ((1 << count) - 1)));
     for (int64_t i = 0; !status && escaped && i < b->n; i++) {
-        int64_t high = relative_of(b, symbols, i) >> s.low[i];
-        int32_t reach = reach_of(t, s.table[i]);
+        int64_t high = relative_of(b, symbols, i) >> s->low[i];
+        int32_t reach = range_reach(t, s->table[i]);
         if (high > reach || high < -(int64_t)reach) {
             status = encode_escape(e, reach, high);
             escaped--;
         }
     }
-    sorted_free(&s);
+    return status;
+}
+
+stvc_status range_encode_symbols(range_encoder *e, const range_tables *t, const range_batch *b,
+                                 const int64_t *symbols)
+{
+    range_room room;
+    stvc_status status = range_room_start(&room, t, b->n);
+    if (!status)
+        status = range_encode_batch(e, t, b, &room, symbols);
+    range_room_free(&room);
     return status;
 }

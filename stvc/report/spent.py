@@ -16,12 +16,10 @@ import numpy.typing as npt
 
 from stvc.archive import Kind, UnitKey
 from stvc.archive_view import Archive
-from stvc.codec.costs import symbol_bits
 from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
 from stvc.codec.place import Place, Tile, tiles_of
-from stvc.codec.quantize import SKIPPED
 from stvc.codec.structure import Link, walk_to
 from stvc.codec.transform import BLOCK
 from stvc.codec.unit_reading import Damage
@@ -53,13 +51,12 @@ class TracedArchive(Archive):
     ) -> Iterator[DecodedFrame]:
         opened = self._open_place()
         links = links_of(self._reader.frames, opened.place)
-        self._trace = trace = _Trace(opened.model.models)
-        network: Any = _TracedNetwork(opened.model.network, trace)
+        self._trace = trace = _Trace()
         return decode_frames(
             self._reader,
             opened.place,
             opened.backgrounds,
-            replace(opened.model, network=network),
+            replace(opened.model, listener=trace.add),
             frames,
             groups,
             on_damage=on_damage,
@@ -133,8 +130,7 @@ def spread(blocks: F64 | None, tile: Tile, bits: float) -> F64:
 class _Trace:
     """Costs of the units met so far."""
 
-    def __init__(self, models: Any) -> None:
-        self.models = models
+    def __init__(self) -> None:
         self.costs: dict[tuple[int, int, int], F64] = {}
         self._unit: tuple[tuple[int, int, int], tuple[int, int]] | None = None
 
@@ -143,7 +139,7 @@ class _Trace:
         shape = (tile.padded[0] // BLOCK, tile.padded[1] // BLOCK)
         self._unit = ((frame, group, tile.index), shape)
 
-    def add(self, places: npt.NDArray[np.int64], bits: F64) -> None:
+    def add(self, places: npt.NDArray[np.intp], bits: F64) -> None:
         """Add costs of tokens, given by raster position."""
         if self._unit is None:
             return
@@ -174,36 +170,3 @@ class _TracedDecoder(FrameDecoder):
     def state(self, frame: int, group: int, tile: Tile) -> ReferenceState:
         self._trace.begin(frame, group, tile)
         return super().state(frame, group, tile)
-
-
-class _TracedNetwork:
-    """The network, overheard: what it predicted, and which symbols came."""
-
-    def __init__(self, network: Any, trace: _Trace) -> None:
-        self._network = network
-        self._trace = trace
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._network, name)
-
-    def steps(
-        self, features: Any, candidates: Any, importance: Any, valid: Any, layout: Any
-    ) -> Any:
-        """Walk through the network's own steps."""
-        walk = self._network.steps(features, candidates, importance, valid, layout)
-        half = layout.tokens // 2
-        coded = importance.cpu().numpy() != SKIPPED
-        step = next(walk)
-        while True:
-            _, phase, location, scale = step
-            symbols = yield step
-            chosen = np.flatnonzero(coded[0, phase * half : (phase + 1) * half])
-            numbers = [
-                x.cpu().numpy()[:, chosen].astype(np.int64) for x in (symbols, location, scale)
-            ]
-            bits = symbol_bits(numbers[0], numbers[1], numbers[2], self._trace.models)
-            self._trace.add(layout.place[phase * half + chosen], bits.sum(axis=(0, 2)))
-            try:
-                step = walk.send(symbols)
-            except StopIteration:
-                return

@@ -249,12 +249,12 @@ def _decoded(
 
 
 def _is_archive(path: str) -> bool:
-    from stvc.archive.layout import HEAD_SIZE, parse_head
+    from stvc.archive.layout import LARGEST_HEAD, parse_head
     from stvc.errors import StvcError
 
     try:
         with open(path, "rb") as file:
-            parse_head(file.read(HEAD_SIZE), path)
+            parse_head(file.read(LARGEST_HEAD), path)
     except (OSError, StvcError):
         return False
     return True

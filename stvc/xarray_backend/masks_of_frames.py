@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stvc.archive import ArchiveReader, Kind, UnitKey
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, links_of
-from stvc.codec.mask_coder import decode_mask
+from stvc.codec.mask_coder import REFINED, Earlier, decode_mask
 from stvc.codec.place import Place
 from stvc.errors import CorruptError
 from stvc.types import U8
@@ -98,28 +98,51 @@ class FrameMasks:
         if place.mask.kind == "none":
             return np.zeros(shape, np.uint8)
         with self._guard:
-            known: U8 | None = None
-            for k in reversed(self.chain(frame)):
-                held = self._held(("classes", k))
-                if held is None:
-                    held = self._decode(UnitKey(Kind.MASK, k, 0, 0), shape, known, read)
-                    self._cache.put(("classes", k), held, held.nbytes)
-                known = held
-            assert known is not None
-            return known
+            done: dict[int, U8] = {}
+            waiting = self._lead(frame, done)
+            while waiting:
+                k = waiting.pop()
+                if k not in done:
+                    found = [done[j] for j in self._sources(k)]
+                    earlier = Earlier(*found) if found else None
+                    done[k] = self._decode(UnitKey(Kind.MASK, k, 0, 0), shape, earlier, read)
+                    self._cache.put(("classes", k), done[k], done[k].nbytes)
+                # Rasters of a whole tile are large: no more of them than will be looked at.
+                wanted = {frame, *waiting, *(j for later in waiting for j in self._sources(later))}
+                done = {j: raster for j, raster in done.items() if j in wanted}
+            return done[frame]
 
     def chain(self, frame: int) -> list[int]:
-        """Frames whose masks lead to one: itself, the one it is predicted from, and so on.
+        """Frames whose masks lead to one: itself, those it is predicted from, and so on.
 
-        It ends behind the first whose classes are at hand.
+        They descend. What leads to frames whose classes are at hand is left out.
         """
-        found: list[int] = []
-        while frame >= 0:
-            found.append(frame)
-            if self.knows(frame):
-                break
-            frame = next((k for k in self._links[frame] if k >= 0), -1)
-        return found
+        return self._lead(frame, {})
+
+    def _lead(self, frame: int, held: dict[int, U8]) -> list[int]:
+        """`chain`; classes at hand are put into ``held``, as the cache may drop them."""
+        found: set[int] = set()
+        waiting = [frame]
+        while waiting:
+            k = waiting.pop()
+            if k in found:
+                continue
+            found.add(k)
+            known = self._held(("classes", k))
+            if known is None:
+                waiting += self._sources(k)
+            else:
+                held[k] = known
+        return sorted(found, reverse=True)
+
+    def _sources(self, frame: int) -> list[int]:
+        """Frames whose classes a frame's are predicted from, see `FrameDecoder`."""
+        linked = [k for k in self._links[frame] if k >= 0]
+        if self._place.generation < REFINED:
+            return linked[:1]
+        if len(linked) == 1:
+            linked += [k for k in self._links[linked[0]] if k >= 0][:1]
+        return linked
 
     def hidden(self, frame: int, read: Read) -> Hidden:
         """Give what a frame hides; see `classes`."""
@@ -155,10 +178,12 @@ class FrameMasks:
                 out.append(np.zeros(shape, bool))
         return tuple(out)
 
-    def _decode(self, key: UnitKey, shape: tuple[int, int], previous: U8 | None, read: Read) -> U8:
+    def _decode(
+        self, key: UnitKey, shape: tuple[int, int], earlier: Earlier | None, read: Read
+    ) -> U8:
         payload = read(key)
         try:
-            decoded = decode_mask(payload, shape, previous)
+            decoded = decode_mask(payload, shape, earlier)
         except CorruptError as error:
             raise CorruptError(f"{self._reader.describe(key)}: {error}") from None
         count(masks=1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitInfo, UnitKey
+from stvc.archive.blobs import pack_text
 from stvc.archive.columns import deflate
 from stvc.archive.index import pack_index
 from stvc.archive.layout import Locator, build_head, crc
@@ -29,25 +30,34 @@ class Parts:
     header: Any
     frames: list[FrameRecord]
     units: list[tuple[UnitKey, bytes, tuple[int, int, int]]]
+    major: int
 
     @classmethod
     def of(cls, block: bytes) -> Parts:
         """Take an archive apart."""
         reader = ArchiveReader.open(io.BytesIO(block))
         units = [(key, reader.read(key), info.stats) for key, info in reader.units.items()]
-        return cls(json.loads(json.dumps(reader.header)), list(reader.frames), units)
+        header, major = json.loads(json.dumps(reader.header)), reader.locator.major
+        return cls(header, list(reader.frames), units, major)
 
-    def join(self) -> bytes:
-        """Put it together; numbers that the format cannot hold raise ValueError."""
-        frame = deflate(json.dumps(self.header).encode("utf-8", "surrogatepass"))
+    def join(self, dice: random.Random | None = None) -> bytes:
+        """Put it together; numbers that the format cannot hold raise ValueError.
+
+        With ``dice`` the bytes of the index are broken behind its checksum.
+        """
+        told = json.dumps(self.header).encode("utf-8", "surrogatepass")
+        frame = pack_text(told, self.major)
         header = frame + crc(frame)
         entries, offset = [], 0
         for key, payload, stats in self.units:
             check = int.from_bytes(crc(payload), "little")
             entries.append((key, UnitInfo(offset, len(payload), check, stats)))
             offset += len(payload)
-        index = pack_index(self.frames, entries)
-        head = build_head(Locator(len(header), len(index), offset))
+        index = pack_index(self.frames, entries, self.major)
+        if dice is not None:
+            body = mutate_bytes(index[:-4], dice)
+            index = body + crc(body)
+        head = build_head(Locator(len(header), len(index), offset, self.major))
         return head + header + index + b"".join(payload for _, payload, _ in self.units)
 
 
@@ -136,7 +146,7 @@ def mutate_archive(block: bytes, dice: random.Random) -> bytes:
                     (key, dice.choice(parts.units)[1], stats),
                 )
             )
-    return parts.join()
+    return parts.join(dice if dice.random() < 0.15 else None)
 
 
 def _provenance(before: dict[str, Any], dice: random.Random) -> dict[str, Any]:
