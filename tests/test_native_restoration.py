@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from native_kernels import needs_kernels
 
 from stvc import native
-from stvc.codec import restoration, restoration_native
+from stvc.codec import restoration, restoration_native, restoration_network
 from stvc.codec.quantize import step_size
 from stvc.codec.restoration import Scene, corrections
 from stvc.codec.restoration_native import LEVEL
@@ -26,9 +26,9 @@ SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6))
 def check(decoded: np.ndarray, predicted: np.ndarray, symbols: np.ndarray, scene: Scene) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STVC_ARITHMETIC", "int32")
-        restoration._layers.cache_clear()
+        restoration_network.layers.cache_clear()
         wanted = corrections(decoded, predicted, symbols, scene)
-    restoration._layers.cache_clear()
+    restoration_network.layers.cache_clear()
     blocks = restoration._blocks(symbols, scene)
     reciprocal = restoration._reciprocal(int(step_size(scene.step_index)))
     for level in range(1, LEVEL + 1):

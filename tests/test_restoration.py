@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stvc.codec import restoration, restoration_native
+from stvc.codec import restoration, restoration_native, restoration_network
 from stvc.codec.restoration import (
     STRENGTH_ONE,
     STRENGTHS,
@@ -28,10 +28,10 @@ Unit = tuple[I32, I32, I32, Scene]
 
 @pytest.fixture(autouse=True)
 def fresh_layers() -> Iterator[None]:
-    for kept in (restoration._layers, restoration_native.network):
+    for kept in (restoration_network.layers, restoration_native.network):
         kept.cache_clear()
     yield
-    for kept in (restoration._layers, restoration_native.network):
+    for kept in (restoration_network.layers, restoration_native.network):
         kept.cache_clear()
 
 
@@ -53,7 +53,7 @@ def test_every_arithmetic_gives_the_same_corrections(
 ) -> None:
     monkeypatch.setenv("STVC_ARITHMETIC", "int32")
     wanted = corrections(*unit(1, step_index))
-    restoration._layers.cache_clear()
+    restoration_network.layers.cache_clear()
     monkeypatch.setenv("STVC_ARITHMETIC", arithmetic)
     assert np.array_equal(corrections(*unit(1, step_index)), wanted)
     assert wanted.any()
@@ -64,10 +64,10 @@ def test_extreme_inputs_stay_exact(monkeypatch: pytest.MonkeyPatch, arithmetic: 
     rng = np.random.default_rng(0)
     rows = torch.from_numpy(rng.choice([-127, 127], (20_000, 48)).astype(np.int8))
     monkeypatch.setenv("STVC_ARITHMETIC", "int32")
-    wanted = restoration._layers()(rows)
-    restoration._layers.cache_clear()
+    wanted = restoration_network.layers()(rows)
+    restoration_network.layers.cache_clear()
     monkeypatch.setenv("STVC_ARITHMETIC", arithmetic)
-    assert torch.equal(restoration._layers()(rows), wanted)
+    assert torch.equal(restoration_network.layers()(rows), wanted)
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +143,6 @@ def test_naming_strengths_must_be_worth_its_bits() -> None:
 
 
 def test_weights_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restoration, "SHA256", "0" * 64)
+    monkeypatch.setattr(restoration_network, "SHA256", "0" * 64)
     with pytest.raises(ModelError, match="damaged"):
         corrections(*unit(5))

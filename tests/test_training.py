@@ -10,13 +10,14 @@ import pytest
 import scenes
 import torch
 from safetensors.torch import load_file, save_file
-from training import SMALL, cubes, export, random_net, train
+from training import SMALL, cubes, export, random_net, scale_weights, train
 
+from stvc.codec.adaptation import BANDS, WEIGHTS
 from stvc.codec.quantize import SKIPPED
 from stvc.errors import ConfigError, ModelError
 from stvc.model import weights
 from stvc.model.architecture import SIDE_FEATURES, token_layout
-from stvc.model.weights import load_model
+from stvc.model.weights import load_model, model_for
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,18 @@ def test_samples_are_reproducible(folder: Path, units: list[cubes.Sample]) -> No
     for mine, theirs in zip(units, again, strict=False):
         np.testing.assert_array_equal(mine.symbols, theirs.symbols)
         np.testing.assert_array_equal(mine.context, theirs.context)
+
+
+@pytest.mark.parametrize("effort", ["default", "fast"])
+def test_weights_of_scales_are_fitted_per_band(folder: Path, effort: str) -> None:
+    fit = scale_weights.Fit(model_for(effort))
+    found = cubes.samples(cubes.load_cubes(folder, ["kept_out"]), 3, (130, 180), fit.add)
+    list(islice(found, 4))
+    assert (fit.power[1:] > 0).all()
+    weights = fit.weights()
+    assert weights.shape == (len(BANDS),) == np.shape(WEIGHTS[effort])
+    assert weights[0] == WEIGHTS[effort][0] == 0  # nothing comes before the lowest one
+    assert weights[1:].max() > 0
 
 
 def test_training_lowers_the_loss(units: list[cubes.Sample]) -> None:

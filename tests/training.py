@@ -13,6 +13,7 @@ import cubes
 import export
 import fast_qat
 import qat
+import scale_weights
 
 import train
 from stvc.model.architecture import NetworkConfig
@@ -36,4 +37,4 @@ def random_net(
     return net.eval()
 
 
-__all__ = ["SMALL", "cubes", "export", "fast_qat", "qat", "random_net", "train"]
+__all__ = ["SMALL", "cubes", "export", "fast_qat", "qat", "random_net", "scale_weights", "train"]

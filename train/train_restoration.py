@@ -27,8 +27,8 @@ from qat import IntLinear, quantize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stvc.codec import unit_encoder as units
-from stvc.codec.analysis import UnitAnalysis, analyze
+from stvc.codec.analysis import UnitAnalysis, analyze, finished
+from stvc.codec.network_coding import optimized
 from stvc.codec.quantize import SKIPPED, dequantize, step_size
 from stvc.codec.restoration import (
     FEATURES,
@@ -39,6 +39,7 @@ from stvc.codec.restoration import (
     features,
 )
 from stvc.codec.transform import inverse
+from stvc.codec.unit import UnitContext
 from stvc.model.weights import load_model
 
 BATCH = 4096
@@ -95,11 +96,11 @@ def collect(
         )
         if not (unit.importance == SKIPPED).all():
             size = pixels.shape[1:]
-            context = units.UnitContext(klt, hidden, hidden, ~hidden, size, day, 10, step, coarse)
+            context = UnitContext(klt, hidden, hidden, ~hidden, size, day, 10, step, coarse)
             if rng.random() < 0.8:
-                unit = units.optimized(unit, context, model)
+                unit = optimized(unit, context, model)
             found.extend(_pixels_of(unit, pixels, context, state.empty, rng))
-        return units.finished(unit, klt, hidden, coarse=coarse)
+        return finished(unit, klt, hidden, coarse=coarse)
 
     cubes.analyze = watched  # type: ignore[attr-defined]
     places = cubes.load_cubes(folder, exclude)
@@ -119,7 +120,7 @@ def collect(
 def _pixels_of(
     unit: UnitAnalysis,
     pixels: npt.NDArray[np.uint16],
-    context: units.UnitContext,
+    context: UnitContext,
     empty: bool,
     rng: np.random.Generator,
 ) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]]:

@@ -39,8 +39,8 @@ WEIGHTS = {"default": (0, 364, 227, 166, 177), "fast": (0, 439, 336, 239, 256)}
 Fitted by least squares on eight training places (see the training notes)."""
 
 _LOG_BITS = 6
-_PRIOR = 1 << 14
-# ^ information that stands for 'as the network said'
+PRIOR = 1 << 14
+"""Information that stands for 'as the network said'."""
 _UNSEEN = 384
 # ^ score of what neither of two tables gives more than the least frequency
 _HIGHEST = 1023
@@ -163,7 +163,7 @@ class Walk:
         """Corrected scale indices of the next column (tokens,)."""
         base = scale.astype(np.int64) + self._widening[self._column]
         self._base = np.clip(base, 0, SCALES - 1)
-        total = self._information + _PRIOR
+        total = self._information + PRIOR
         twice = 2 * self._weights[self._column] * self._score
         moved = np.clip((twice + total) // (2 * total), -MOST, MOST)
         return np.asarray(np.clip(self._base + moved, 0, SCALES - 1))

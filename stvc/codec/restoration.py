@@ -10,11 +10,8 @@ takes, never what it looks like.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +19,8 @@ import numpy.typing as npt
 from stvc import config
 from stvc.codec import restoration_native
 from stvc.codec.quantize import SKIPPED, STEP_OCTAVE, step_size
+from stvc.codec.restoration_network import LIMIT, layers
 from stvc.codec.transform import BLOCK, I32
-from stvc.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
 
 RESTORED = 3
 """Generation of the codec from which on units are restored."""
@@ -42,19 +34,12 @@ UNIT_BITS = 5
 """Differences are in units of 2**-5 base step."""
 OUTPUT_BITS = 8
 """Corrections come in units of 2**-8 base step."""
-WEIGHTS = Path(__file__).parent / "restoration-1.safetensors"
-SHA256 = "6ed998d3e880cac450ed2ff746bdb9f4e0db33ce33ea4637113d3d042ec8155b"
-"""Of the weights' values: what a generation decodes with never changes."""
-
 _NEAR = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _FAR = ((0, 2), (2, 0), (0, -2), (-2, 0))
 _REACH = 2
-_LIMIT = 127
 _BEYOND = 1 << 29
 # ^ four times what pixels can ask for: only damaged payloads come here
 _RECIPROCAL_BITS = 20
-FINER = 2
-"""Bits by which the last layer's output is finer than activations."""
 _CHUNK = 1 << 14
 # ^ pixels whose features stay in a core's cache
 
@@ -106,8 +91,8 @@ def _write_around(plane: I16, offsets: tuple[tuple[int, int], ...], out: I8) -> 
 def _write(upper: I16, lower: I16, out: I8) -> None:
     """Write a difference, cut to int8."""
     difference = upper - lower
-    np.minimum(difference, _LIMIT, out=difference)
-    np.maximum(difference, -_LIMIT, out=difference)
+    np.minimum(difference, LIMIT, out=difference)
+    np.maximum(difference, -LIMIT, out=difference)
     out[:] = difference
 
 
@@ -125,7 +110,7 @@ def _blocks(symbols: I32, scene: Scene) -> I8:
     blocks[:, 6] = _LOG[(size > 0).sum(-1)]
     blocks[:, 7] = _LOG[(size > 1).sum(-1)]
     blocks[:, 8] = np.where(scene.importance == SKIPPED, 0, scene.importance).astype(np.int64) * 16
-    return np.clip(blocks, -_LIMIT, _LIMIT).astype(np.int8)
+    return np.clip(blocks, -LIMIT, LIMIT).astype(np.int8)
 
 
 @lru_cache(maxsize=8)
@@ -212,12 +197,12 @@ def corrections(decoded: I32, predicted: I32, symbols: I32, scene: Scene) -> I32
 
     planes = torch.from_numpy(features(decoded, predicted, symbols, scene)).flatten(2)
     out = torch.empty(len(planes), planes.shape[2], dtype=torch.int32)
-    layers = _layers()
+    network = layers()
     with exact_products():
         for component, found in zip(planes, out, strict=True):
             for start in range(0, len(found), _CHUNK):
                 part = slice(start, start + _CHUNK)
-                found[part] = layers(component[:, part].t().contiguous())
+                found[part] = network(component[:, part].t().contiguous())
     return np.asarray(out.numpy().reshape(decoded.shape))
 
 
@@ -262,70 +247,3 @@ def choose_strengths(
     uniform = one if saved(one) > 0 else off
     chosen = best if saved(best) > saved(uniform) + worth else uniform
     return np.asarray(chosen, np.int64)
-
-
-@lru_cache(maxsize=1)
-def _layers() -> Callable[[Tensor], Tensor]:
-    """(N, 48) int8 to (N,) int32."""
-    import torch
-
-    from stvc.model.arithmetic import Arithmetic
-    from stvc.model.int8 import usable
-    from stvc.model.int8_passes import OFFSET
-    from stvc.model.int8_product import product
-
-    tensors = weights()
-    names = sorted({name.partition(".")[0] for name in tensors})
-    if config.arithmetic() in ("fastest", "int8") and usable():
-        maps = []
-        for k, name in enumerate(names):
-            weight = tensors[f"{name}.weight"]
-            last = k == len(names) - 1
-            bits = tensors[f"{name}.bits"].double() - (FINER if last else 0)
-            scale = 2.0**-bits
-            base = OFFSET if k == 0 else 0
-            bias = tensors[f"{name}.bias"].double() - base * weight.double().sum(1)
-            added = 0.5 if last else scale / 4
-            # ^ a quarter of a unit turns rounding to even into rounding half up
-            dtype = torch.float32 if last else torch.uint8
-            maps.append(
-                product(weight, scale.float(), (bias * scale + added).float(), dtype, 0, base)
-            )
-
-        def quick(x: Tensor) -> Tensor:
-            h = x.view(torch.uint8) ^ OFFSET
-            for one in maps[:-1]:
-                h = one(h).clamp_(max=_LIMIT)
-            return maps[-1](h).floor_()[:, 0].to(torch.int32)
-
-        return quick
-    arithmetic = Arithmetic("int32" if config.arithmetic() == "int32" else "float32")
-    plain = [
-        arithmetic.linear(
-            tensors[f"{name}.weight"],
-            tensors[f"{name}.bias"],
-            tensors[f"{name}.bits"] - (FINER if name == names[-1] else 0),
-        )
-        for name in names
-    ]
-
-    def slow(x: Tensor) -> Tensor:
-        h = x.to(arithmetic.dtype)
-        for one in plain[:-1]:
-            h = one(h).clamp_(0, _LIMIT)
-        return plain[-1](h)[:, 0].to(torch.int32)
-
-    return slow
-
-
-def weights() -> dict[str, Tensor]:
-    """Weight, bias and bits of the layers "0", "1" and "2"; the last one's bits lack `FINER`."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(WEIGHTS)
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    if digest.hexdigest() != SHA256:
-        raise ModelError(f"{WEIGHTS} is damaged; install stvc again")
-    return tensors

@@ -21,7 +21,7 @@ LEVEL: int = 0 if kernels is None else kernels.restoration_level()
 @lru_cache(maxsize=1)
 def network() -> Network:
     """The integer network, as ``rest_network`` in kernels.h wants it."""
-    from stvc.codec.restoration import FINER, weights
+    from stvc.codec.restoration_network import FINER, weights
 
     layers = {name: tensor.numpy() for name, tensor in weights().items()}
     maps = [np.ascontiguousarray(layers[f"{k}.weight"], np.int8) for k in range(3)]
