@@ -15,7 +15,7 @@ from test_format_pages import program
 from test_rangecoder import MODELS
 
 import stvc
-from stvc import _header_rules, config
+from stvc import _header_rules
 from stvc.codec import adaptation, columns, rangecoder_numpy, unit_encoder
 from stvc.codec.adaptation import BANDS, Walk, lessons, logarithms, widened
 from stvc.codec.columns import Columns, column_costs, corrected_scales, read_columns, write_columns
@@ -207,4 +207,3 @@ def test_older_generations_are_still_written(
     with stvc.open(path) as archive:
         assert archive.info()["format_version"] == 3
         assert archive.verify().ok
-    assert config.native() in (True, False)

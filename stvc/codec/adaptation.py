@@ -36,7 +36,8 @@ MOST = 8
 WEIGHTS = {"default": (0, 364, 227, 166, 177), "fast": (0, 439, 336, 239, 256)}
 """How far a token's own score moves its scales, by effort of the model and band.
 
-Fitted by least squares on eight training places (see the training notes)."""
+Fitted by ``train/scale_weights.py``'s least squares on archives of seven places (``fast``: six of
+them) that no table of rates reports on."""
 
 _LOG_BITS = 6
 PRIOR = 1 << 14
