@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,47 @@ def best_scale(values: I64, models: Models) -> int:
         return 0
     levels, counts = histogram(values)
     return int((centered_costs(levels, models) @ counts).argmin())
+
+
+def band_scales(
+    symbols: npt.NDArray[np.signedinteger[Any]], bands: Sequence[tuple[int, int]], models: Models
+) -> tuple[I64, float]:
+    """Scale indices that code integers around 0 with the fewest bits, and those bits.
+
+    Parameters
+    ----------
+    symbols : array, (C, n, 64)
+    bands : sequence of (first, behind the last)
+        Coefficients that share a scale; together all 64.
+    models : Models
+
+    Returns
+    -------
+    array, (C, bands), and float
+        Scale 0 and no bits if there are no symbols.
+    """
+    shape = len(symbols), len(bands)
+    if not symbols.size:
+        return np.zeros(shape, np.int64), 0.0
+    low, high = int(symbols.min()), int(symbols.max())
+    width = high - low + 1
+    if max(high, -low) > _COSTS:
+        parts = [
+            histogram(component[:, slice(*band)].reshape(-1))
+            for component in symbols
+            for band in bands
+        ]
+        costs = np.stack([centered_costs(levels, models) @ counts for levels, counts in parts], 1)
+    else:
+        rows = np.repeat(np.arange(len(bands)), [stop - start for start, stop in bands])
+        place = rows * width + np.arange(len(symbols))[:, None, None] * (len(bands) * width)
+        counts = np.bincount(
+            (symbols + (place - low)).reshape(-1), minlength=shape[0] * shape[1] * width
+        )
+        used = counts.reshape(-1, width).any(0)
+        levels = np.flatnonzero(used) + low
+        costs = centered_costs(levels, models) @ counts.reshape(-1, width)[:, used].T
+    return costs.argmin(0).reshape(shape), float(costs.min(0).sum())
 
 
 def histogram(values: npt.NDArray[np.signedinteger[Any]]) -> tuple[I64, I64]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stvc.codec.adaptation import Correction
 from stvc.codec.batches import Batch
-from stvc.codec.costs import centered_costs, histogram
+from stvc.codec.costs import band_scales
 from stvc.codec.fast_coder import decode_fast, fast_batches
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.rangecoder import Models, Reader
@@ -246,17 +246,8 @@ def plain_scales(
     importance : array, (h, w)
     """
     coded = importance.reshape(-1) != SKIPPED
-    chosen = np.zeros((len(symbols), len(PLAIN_BANDS)), np.int64)
-    bits = 0.0
-    for k, component in enumerate(symbols):
-        seen = component if coded.all() else component[coded]
-        for b, (low, high) in enumerate(PLAIN_BANDS):
-            if seen.size:
-                levels, counts = histogram(seen[:, low:high].reshape(-1))
-                costs = centered_costs(levels, models) @ counts
-                chosen[k, b] = costs.argmin()
-                bits += float(costs.min())
-    return chosen, bits
+    seen = symbols if coded.all() else symbols[:, coded]
+    return band_scales(seen, PLAIN_BANDS, models)
 
 
 def plain_batches(symbols: I32, importance: U8, scales: npt.NDArray[np.int64]) -> list[Batch]:

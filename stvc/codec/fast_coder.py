@@ -3,107 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.adaptation import Correction
 from stvc.codec.batches import Batch
-from stvc.codec.readers import Readers, Told
+from stvc.codec.fast_walk import walk_through
+from stvc.codec.readers import Readers
+from stvc.codec.readers import Told as Given
 from stvc.errors import CorruptError
 from stvc.model.arithmetic import exact_products
-from stvc.model.fast_architecture import EARLIER, FAST_GROUPS, LOW, OWN
-from stvc.model.fast_features import I16, FastFeatures, symbol_levels
+from stvc.model.fast_architecture import EARLIER, FAST_GROUPS, LOW
+from stvc.model.fast_features import FastFeatures, symbol_levels
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from stvc.model.fast import FastNetwork
 
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
-
-
-class _Walk:
-    """Grids of tokens, one per unit or component, on their way through the groups in one batch.
-
-    Parameters
-    ----------
-    net : FastNetwork
-    grid : (int, int)
-        Tokens down and across.
-    coded : sequence of array
-        Per grid the raster indices of its coded tokens.
-    """
-
-    def __init__(
-        self, net: FastNetwork, grid: tuple[int, int], coded: Sequence[npt.NDArray[np.intp]]
-    ) -> None:
-        import torch
-
-        self._net, self._size = net, grid
-        self._width, around = net.config.trunk + OWN, net.config.around
-        device = net.device
-        rows = sum(len(tokens) for tokens in coded)
-        self._heard = torch.empty(rows, net.config.heard, dtype=torch.uint8, device=device)
-        self._told = torch.empty(rows, self._width, dtype=torch.uint8, device=device)
-        h, w = grid
-        self._grid = torch.zeros(len(coded), h + 2, w + 2, around, dtype=torch.int16, device=device)
-        # ^ what tokens tell, with a rim of zeros; those that are not coded tell nothing
-        outer = np.concatenate([tokens + k * h * w for k, tokens in enumerate(coded)])
-        y, x = np.divmod(outer, w)
-        inner = (y + 2 * (y // h) + 1) * (w + 2) + x + 1
-        self._inner = torch.from_numpy(inner).to(device)
-        self._outer = torch.from_numpy(outer).to(device)
-        self._everything = len(outer) == len(coded) * h * w
-
-    def start(self, h: Tensor) -> None:
-        """Turn to a component with its trunk activations (rows, trunk) uint8."""
-        trunk = h.shape[1]
-        for x in (self._heard, self._told):
-            x[:, :trunk] = h
-            x[:, trunk : self._width] = 0
-
-    def step(self, group: int, moves: I16) -> tuple[I16 | None, U8]:
-        """Locations (lowest group only) and scale indices of a group, (rows, n).
-
-        ``moves`` (rows, LOW, MOVES) are as in `FastFeatures`.
-        """
-        net = self._net
-        self._share(net.around(group, self._told))
-        z = net.hidden(group, self._heard)
-        where = net.locations(z, moves) if group == 0 else None
-        return where, net.scales(group, z).cpu().numpy()
-
-    def _share(self, told: Tensor) -> None:
-        """Let the neighbors hear what tokens (rows, around) tell."""
-        from stvc.model.fast import neighbor_means
-
-        n = told.shape[1]
-        if self._everything:
-            h, w = self._size
-            self._grid[:, 1:-1, 1:-1] = told.view(-1, h, w, n)
-        else:
-            self._grid.view(-1, n).index_copy_(0, self._inner, told.to(self._grid.dtype))
-        for k, found in enumerate(neighbor_means(self._grid)):
-            flat = found.view(-1, n)
-            at = self._width + k * n
-            self._heard[:, at : at + n] = (
-                flat if self._everything else flat.index_select(0, self._outer)
-            )
-
-    def hear(self, group: int, symbols: npt.NDArray[np.generic]) -> None:
-        """Take in the symbols (rows, n) of a group."""
-        import torch
-
-        low, high = FAST_GROUPS[group]
-        if high > OWN:
-            return
-        levels = torch.from_numpy(symbol_levels(symbols)).to(self._heard.device)
-        at = self._width - OWN
-        self._told[:, at + low : at + high] = levels
-        self._heard[:, at + low : at + high] = levels
 
 
 def _earlier(levels: U8, k: int) -> U8:
@@ -115,39 +34,51 @@ def _earlier(levels: U8, k: int) -> U8:
     return out
 
 
-def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list[Batch]:
-    """What the network says of every step, in coding order (encoder).
+class Told(NamedTuple):
+    """What the network says of a unit's coded tokens."""
 
-    Parameters
-    ----------
-    net : FastNetwork
-    features : FastFeatures
-    symbols : array, (C, N, 64)
-    """
-    import torch
+    symbols: I32
+    """(C, M, 64)."""
+    location: I32
+    """(C, M, LOW), 1/8 steps; all others lie at 0."""
+    scale: U8
+    """(C, M, 64)."""
 
+
+def tell(net: FastNetwork, features: FastFeatures, symbols: I32) -> Told:
+    """What the network says of all symbols (C, N, 64) of a unit (encoder)."""
     c, (m, width) = len(symbols), features.known.shape[1:]
     mine = symbols if m == symbols.shape[1] else symbols[:, features.rows]
     levels = symbol_levels(mine)
     moves = features.moves.reshape(c * m, LOW, -1)
+    scale, location = np.empty((c, m, 64), np.uint8), np.empty((c, m, LOW), np.int32)
     with exact_products():
-        known = net.known(torch.from_numpy(features.known.reshape(c * m, width)).to(net.device))
+        walk = walk_through(net, features.grid, [features.rows] * c)
         earlier = np.concatenate([_earlier(levels, k) for k in range(c)])
-        walk = _Walk(net, features.grid, [features.rows] * c)
-        walk.start(net.trunk(known, torch.from_numpy(earlier).to(net.device)))
-        found = []
+        walk.start(features.known.reshape(c * m, width), earlier)
         for g, (low, high) in enumerate(FAST_GROUPS):
-            where, scale = walk.step(g, moves)
-            part = mine[..., low:high]
-            walk.hear(g, part.reshape(c * m, high - low))
-            shape = (c, m, high - low)
-            nowhere = np.zeros(shape, np.int16) if where is None else where.reshape(shape)
-            found.append((part, nowhere, scale.reshape(shape), low))
-    return [
-        Batch(symbols_of[k], where[k], scale[k], k, low)
-        for k in range(c)
-        for symbols_of, where, scale, low in found
-    ]
+            where, wide = walk.step(g, moves)
+            walk.hear(g, mine[..., low:high].reshape(c * m, high - low))
+            scale[..., low:high] = wide.reshape(c, m, high - low)
+            if where is not None:
+                location[...] = where.reshape(c, m, LOW)
+    return Told(np.ascontiguousarray(mine), location, scale)
+
+
+def told_batches(told: Told) -> list[Batch]:
+    """The same as batches, in coding order."""
+    found = []
+    for k, (symbols, location, scale) in enumerate(zip(*told, strict=True)):
+        for low, high in FAST_GROUPS:
+            part = slice(low, high)
+            where = location if low == 0 else np.zeros((len(symbols), high - low), np.int32)
+            found.append(Batch(symbols[:, part], where, scale[:, part], k, low))
+    return found
+
+
+def fast_batches(net: FastNetwork, features: FastFeatures, symbols: I32) -> list[Batch]:
+    """What the network says of every step, in coding order (encoder); arguments as for `tell`."""
+    return told_batches(tell(net, features, symbols))
 
 
 def decode_fast(
@@ -158,8 +89,6 @@ def decode_fast(
     tokens: int,
 ) -> list[I32 | CorruptError]:
     """Read the symbols (C, tokens, 64) of units of one shape, all in one batch."""
-    import torch
-
     c = len(features[0].known)
     counts = [len(one.rows) for one in features]
     stops = np.cumsum(counts).tolist()
@@ -173,19 +102,17 @@ def decode_fast(
     symbols = np.zeros((c, m, 64), np.int32)
     levels = np.zeros((c, m, 64), np.uint8)
     with exact_products():
-        known = net.known(torch.from_numpy(inputs.reshape(c * m, inputs.shape[-1])).to(net.device))
-        walk = _Walk(net, features[0].grid, [one.rows for one in features])
+        walk = walk_through(net, features[0].grid, [one.rows for one in features])
         for k in range(c):
-            before = torch.from_numpy(_earlier(levels, k)).to(net.device) if k else None
-            walk.start(net.trunk(known[k * m : (k + 1) * m], before))
+            walk.start(inputs[k], _earlier(levels, k) if k else None)
             for g, (low, high) in enumerate(FAST_GROUPS):
                 where, scale = walk.step(g, moves[k])
                 mine = symbols[k, :, low:high]
                 for unit, part in enumerate(parts):
                     wide = scale[part]
-                    place = np.zeros(wide.shape, np.int16) if where is None else where[part]
-                    told = Told(place.reshape(wide.shape), wide, k, low, features[unit].rows)
-                    mine[part] = readers.group(unit, told, corrections[unit])
+                    place = np.zeros(wide.shape, np.int32) if where is None else where[part]
+                    given = Given(place, wide, k, low, features[unit].rows)
+                    mine[part] = readers.group(unit, given, corrections[unit])
                 walk.hear(g, mine)
             if k + 1 < c:
                 levels[k] = symbol_levels(symbols[k])

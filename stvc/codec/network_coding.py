@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,14 @@ from stvc.codec.adaptation import ADAPTED, widened
 from stvc.codec.analysis import UnitAnalysis, with_levels
 from stvc.codec.batches import Batch, batch_bits, corrected_batches, write_batches
 from stvc.codec.entropy import batch_places, network_batches
+from stvc.codec.fast_coding import code_fast
 from stvc.codec.levels import choose_levels
 from stvc.codec.rangecoder import Writer
 from stvc.codec.unit import UnitContext, features_of
 from stvc.codec.widening import choose_widening, widening_bits, write_widening
 from stvc.model.fast_features import FastFeatures
 from stvc.model.features import UnitFeatures
+from stvc.native import kernels
 
 if TYPE_CHECKING:
     from stvc.codec.rangecoder import Models
@@ -28,9 +30,21 @@ I64 = npt.NDArray[np.int64]
 Features = UnitFeatures | FastFeatures
 
 
+class Coding(Protocol):
+    """What the network makes of a unit's symbols."""
+
+    def bits(self, models: Models) -> float:
+        """Code length, about."""
+        ...
+
+    def write(self, writer: Writer, models: Models) -> None:
+        """Range-code it."""
+        ...
+
+
 @dataclass(frozen=True)
 class NetworkCoding:
-    """What the network makes of a unit's symbols."""
+    """A `Coding` of batches."""
 
     batches: Sequence[Batch]
     """In coding order, under the scales that they are coded with."""
@@ -56,10 +70,13 @@ def features_for(unit: UnitAnalysis, context: UnitContext, model: EntropyModel) 
     )
 
 
-def code_unit(unit: UnitAnalysis, features: Features, model: EntropyModel) -> NetworkCoding:
+def code_unit(unit: UnitAnalysis, features: Features, model: EntropyModel) -> Coding:
     """Let the network tell of a unit's symbols, and correct its scales by them."""
     c = len(unit.symbols)
     symbols = unit.symbols.reshape(c, -1, 64)
+    native = kernels is not None and unit.refs.generation >= ADAPTED
+    if native and isinstance(features, FastFeatures):
+        return code_fast(symbols, features, model)
     batches = network_batches(model, features, unit.importance, symbols)
     if unit.refs.generation < ADAPTED:
         return NetworkCoding(batches, None)
@@ -79,15 +96,16 @@ def optimized(unit: UnitAnalysis, context: UnitContext, model: EntropyModel) -> 
 
 def optimize(
     unit: UnitAnalysis,
-    coding: NetworkCoding,
+    coding: Coding,
     bits: float,
     features: UnitFeatures,
     model: EntropyModel,
-) -> tuple[UnitAnalysis, NetworkCoding, float]:
+) -> tuple[UnitAnalysis, Coding, float]:
     """Choose levels by the network's rates; the unit as it was if that saves nothing.
 
     The unit's coding and its ``bits`` come along.
     """
+    assert isinstance(coding, NetworkCoding)
     places = np.concatenate(batch_places(unit.importance, len(unit.symbols)))
     in_steps = (unit.residual / unit.steps[None, :, :, None]).reshape(-1)
     plain, location, scale = (

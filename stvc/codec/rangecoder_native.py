@@ -65,6 +65,10 @@ class Writer:
         """Write the columns of a group, see `stvc.codec.columns.write_columns`."""
         self._coder.columns(*arrays, symbols)
 
+    def unit(self, *arrays: Any) -> None:
+        """Write all columns of a unit, see `stvc.codec.fast_coding.FastCoding.write`."""
+        self._coder.unit(*arrays)
+
     def getvalue(self) -> bytes:
         """Little-endian words without trailing zero bytes."""
         words: bytes = self._coder.words()

@@ -14,7 +14,7 @@ from stvc.codec.batches import write_batches
 from stvc.codec.bound import encode_bound
 from stvc.codec.budget import coarser_step
 from stvc.codec.entropy import plain_batches, plain_scales
-from stvc.codec.network_coding import NetworkCoding, code_unit, features_for, optimize
+from stvc.codec.network_coding import Coding, code_unit, features_for, optimize
 from stvc.codec.predictive_learning import Memories
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.rangecoder import Writer
@@ -201,7 +201,7 @@ def _encode_transformed(
     if (unit.importance == SKIPPED).all() and (layer is None or layer.empty):
         return EncodedUnit(b"", unit.decoded, unit.plan.shift, PLAIN, 0.0, 0.0, state.memory)
     c = len(pixels)
-    coding: NetworkCoding | None = None
+    coding: Coding | None = None
     network_bits: float | None = None
     if not how.plain:
         features = features_for(unit, context, model)

@@ -26,7 +26,7 @@ from stvc.model.fast_architecture import (
     TOP,
     FastConfig,
 )
-from stvc.model.int8_product import product
+from stvc.model.int8_product import LEVEL, Layer, layer, product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,8 @@ class FastNetwork:
 
         self.config = config
         self.arithmetic = arithmetic
+        self.layers: dict[str, Layer] = {}
+        """All products as native kernels take them; none where no kernel is fast."""
         self.device = device
         self._sums: dict[str, Callable[[Tensor], Tensor]] = {}
         self._divided: dict[str, Callable[[Tensor], Tensor]] = {}
@@ -168,12 +170,16 @@ class FastInt8Network(FastNetwork):
         start = bias.double() * scale
         if name in ("trunk", "earlier", "move"):
             self._sums[name] = product(weight, scale.float(), start.float(), torch.float32)
+            if LEVEL:
+                self.layers[name] = layer(weight, scale.float(), start.float(), torch.float32)
             self._divided[name] = lambda sums: (sums + 0.5).floor_()
             return
         near = (start + scale / 4).float()
         # ^ a quarter of a unit turns rounding to even into rounding half up
         top = SCALES - 1 if name.startswith("scale") else TOP
         self._fused[name] = product(weight, scale.float(), near, torch.uint8, top=top)
+        if LEVEL:
+            self.layers[name] = layer(weight, scale.float(), near, torch.uint8, top=top)
 
     def _activation(self, name: str, x: Tensor) -> Tensor:
         return self._fused[name](x)

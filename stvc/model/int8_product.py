@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Map = Callable[["Tensor"], "Tensor"]
+Layer = tuple[Any, ...]
+"""Columns, outputs, whether it rounds, offset, top, level; packed weights, scales, biases."""
 DOTS_8 = 2
 LEVEL: int = 0 if kernels is None else kernels.attention_level()
 """What the processor has for it: 2: 8-bit dot products, 1: 16-bit ones, 0: nothing fast."""
@@ -115,9 +117,32 @@ def native_product(
 
     assert kernels is not None
     multiply = kernels.multiply
+    fixed = layer(weight, scale, bias, dtype, offset, top, level)
+    outputs = len(weight)
+
+    def mapped(x: Tensor) -> Tensor:
+        out = torch.empty((*x.shape[:-1], outputs), dtype=dtype)
+        multiply(fixed, x.contiguous().numpy(), out.numpy())
+        return out
+
+    return mapped
+
+
+def layer(
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    dtype: torch.dtype,
+    offset: int = 0,
+    top: int = 255,
+    level: int = LEVEL,
+) -> Layer:
+    """Arrange a `product` as native kernels take it."""
+    import torch
+
     outputs, columns = weight.shape
     room = (0, -outputs % _LANES)
-    fixed = (
+    return (
         columns,
         outputs,
         int(dtype == torch.uint8),
@@ -128,13 +153,6 @@ def native_product(
         _aligned(np.pad(scale.numpy(), room)),
         _aligned(np.pad(bias.numpy(), room)),
     )
-
-    def mapped(x: Tensor) -> Tensor:
-        out = torch.empty((*x.shape[:-1], outputs), dtype=dtype)
-        multiply(fixed, x.contiguous().numpy(), out.numpy())
-        return out
-
-    return mapped
 
 
 def _packed(weight: npt.NDArray[np.int8], level: int) -> npt.NDArray[Any]:

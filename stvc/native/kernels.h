@@ -385,6 +385,10 @@ void blocks_inverse(const block_transform *t, const int32_t *coefficients, int64
 void blocks_fill(const block_transform *t, const double *residual, const uint8_t *hidden,
                  const double *steps, int64_t components, int64_t count, double *out);
 
+/* Coefficients (64,) of one such block, filled; in floating point. */
+void block_fill(const block_transform *t, const double *residual, const uint8_t *hidden,
+                double step, double *out);
+
 enum { LEVEL_BITS = 5, LEVEL_UNITS = 1 << LEVEL_BITS, LEVEL_STEP = 1 << 24 };
 
 /* Levels of coefficients (components, tokens, 64), and what levels stand for; see quantize.py. */
@@ -514,5 +518,127 @@ typedef struct {
 
 /* Locations and scale indexes (units, rows, count). */
 void passes_place(const passes_heads *a, int32_t *location, int32_t *scale);
+
+/* ---- fast.c ---- */
+
+enum {
+    FAST_BLOCK = 64,
+    FAST_PLANES = 4, /* magnitudes that a token hears of before symbols, 64 each */
+    FAST_LOW = 10,   /* coefficients with a location */
+    FAST_MOVES = 5,
+    FAST_LIMIT = 8191,   /* of moves, either way */
+    FAST_RECIPROCAL = 20 /* bits */
+};
+
+/* What all groups share. Rows of `heard` begin with those of `told`, which begin with the trunk. */
+typedef struct {
+    int level;
+    int8_product trunk, earlier; /* to float32; without rows */
+    int64_t heard, told;         /* numbers in a row */
+} fast_layers;
+
+typedef struct {
+    int8_product around, hidden, scale, move; /* `move` gives float32 */
+} fast_group;
+
+/* Where rows lie: place[k] in grids of (height + 2) * (width + 2), one behind the other. */
+typedef struct {
+    int64_t rows, width;
+    const int64_t *place; /* never on a rim */
+} fast_grid;
+
+/* Trunk activations of rows at the start of `heard` and `told`; what they know of their own
+ * symbols is cleared. */
+stvc_status fast_trunk(const fast_layers *f, const uint8_t *features, const uint8_t *earlier,
+                       int64_t rows, uint8_t *heard, uint8_t *told);
+/* Scales of a group, and locations (rows, FAST_LOW) unless they are NULL. `around` are the grids of
+ * what tokens tell, zeros where nobody is. */
+stvc_status fast_step(const fast_layers *f, const fast_group *g, const fast_grid *grid,
+                      const uint8_t *told, const int16_t *moves, uint8_t *around, uint8_t *heard,
+                      int32_t *where, uint8_t *scale);
+/* Take in symbols (rows, count), from number `at` of a row on; levels are (most + 1,). */
+void fast_hear(const fast_layers *f, const int32_t *symbols, int64_t rows, int64_t count,
+               int64_t at, const uint8_t *levels, int64_t most, uint8_t *heard, uint8_t *told);
+
+/* A unit's references: planes (components, tokens, 64), the mean where one is NULL. */
+typedef struct {
+    int64_t components, tokens, rows;
+    const int64_t *row;   /* (rows,) tokens that are coded */
+    const int64_t *steps; /* (tokens,) positive */
+    const int32_t *predicted, *recent, *second, *average, *background, *mean;
+    int blank; /* whether nothing is known */
+} fast_unit;
+
+/* Inputs (components, rows, width), of which the first 4 * 64 are written, and moves. */
+void fast_inputs(const fast_unit *u, uint8_t *known, int64_t width, int16_t *moves);
+
+/* ---- widening.c ---- */
+
+enum { WIDENING_MOST = 9, WIDENINGS = 2 * WIDENING_MOST + 1, WIDENING_REACH = 15 };
+
+/* A unit's coefficients, (components, tokens, columns) each. */
+typedef struct {
+    int64_t components, tokens, columns;
+    int64_t located; /* the first columns, which have a location */
+    const int32_t *symbols;
+    const int32_t *location; /* (components, tokens, located), 1/8 steps */
+    const uint8_t *scale;    /* as the network says */
+} widening_unit;
+
+/* What each column costs under every widening, (components, columns, WIDENINGS), 1/64 bit. Costs
+ * near the location stand in a table of (fractions, 2 * reach + 1, WIDENING_ROW). */
+enum { WIDENING_ROW = 96 };
+stvc_status widening_costs(const widening_unit *u, const int16_t *near, const range_tables *t,
+                           const int16_t *costs, size_t cost_count, int64_t *out);
+
+/* Write a unit's columns with corrected scales, components one after the other, each in groups
+ * that end before stops[k]; widenings are (components, columns), weights (columns,). */
+stvc_status widening_encode(range_encoder *e, const range_tables *t, const widening_unit *u,
+                            const range_columns *how, const int64_t *stops, int64_t groups);
+
+/* ---- unit.c ---- */
+
+/* Pixels (bands, height, width) to coefficients (bands, height / 8, width / 8, 64), through the
+ * bands' mixture, which is left in `mixed` unless that is NULL. */
+stvc_status unit_forward(const block_transform *t, const double *matrix, int64_t bands,
+                         int64_t height, int64_t width, const void *planes, int wide,
+                         int32_t *mixed, int32_t *out);
+
+/* A unit on its way to levels; arrays of coefficients are (components, tokens, 64). */
+typedef struct {
+    int64_t components, down, across;
+    const int32_t *mixed; /* (components, 8 down, 8 across) */
+    const int32_t *target, *predicted;
+    const uint8_t *hidden;  /* (8 down, 8 across) */
+    const uint8_t *skipped; /* (tokens,) not coded */
+    const int64_t *steps;   /* (tokens,) */
+    int fill;               /* whether hidden pixels do not matter */
+    double dead_zone;
+    int32_t most;
+} unit_levels;
+
+/* What is quantized, its levels, and for levels of magnitude 1 and for larger ones: how many, and
+ * how far in all they lie from their bins' centers toward zero, in 1/32 step. */
+stvc_status unit_quantize(const block_transform *t, const unit_levels *u, double *residual,
+                          int32_t *symbols, double *inward);
+
+/* Decoded pixels (components, 8 down, 8 across) of what is predicted and levels; concealed ones
+ * show the prediction, or nothing if that is not wanted. */
+typedef struct {
+    int64_t components, down, across;
+    const double *matrix; /* from components to bands */
+    const int32_t *predicted, *symbols;
+    const int64_t *steps;
+    int64_t toward[2];
+    const uint8_t *concealed; /* (8 down, 8 across) */
+    int show;
+} unit_pixels;
+stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t *out);
+
+/* Sum of squared differences of clear pixels: decoded (bands, height, stride) against pixels
+ * (bands, height, width); flags (height, stride). Their number is `*count`. */
+int64_t unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
+                   int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride,
+                   int64_t *count);
 
 #endif

@@ -2,12 +2,9 @@
  *
  * Callers hand over contiguous arrays of the kernel's own types, results included; here their
  * sizes are checked against each other, so that the kernels can rely on them. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "module.h"
 
 #include <string.h>
-
-#include "kernels.h"
 
 #ifndef STVC_SOURCES
 #define STVC_SOURCES ""
@@ -15,7 +12,7 @@
 
 static PyObject *impossible; /* exception: bits that no encoder writes */
 
-static PyObject *raise(stvc_status status)
+PyObject *stvc_raise(stvc_status status)
 {
     switch (status) {
     case STVC_MEMORY:
@@ -29,8 +26,7 @@ static PyObject *raise(stvc_status status)
     }
 }
 
-/* Whether a buffer holds `count` aligned items of `size` bytes; any number if count < 0. */
-static int holds(const Py_buffer *view, size_t size, int64_t count, const char *name)
+int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name)
 {
     int fits = count < 0 ? view->len % (Py_ssize_t)size == 0
                          : (uint64_t)count <= PY_SSIZE_T_MAX / size &&
@@ -42,7 +38,7 @@ static int holds(const Py_buffer *view, size_t size, int64_t count, const char *
     return 0;
 }
 
-static void release(Py_buffer *views, int count)
+void stvc_release(Py_buffer *views, int count)
 {
     for (int k = 0; k < count; k++)
         if (views[k].obj)
@@ -96,12 +92,12 @@ static PyObject *walk_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     mask_walk walk;
     stvc_status status = STVC_RANGE;
     int sized = height > 0 && width > 0 && height <= MASK_SIDE && width <= MASK_SIDE;
-    if (sized && holds(&v[OF_WEIGHTS], 2, -1, "weights") &&
-        holds(&v[OF_FREQUENCIES], 4, MASK_DROPS, "frequencies") &&
-        holds(&v[OF_SYMBOLS], 1, height * width, "symbols") &&
-        (!v[OF_BEFORE].obj || holds(&v[OF_BEFORE], 1, height * width, "before")) &&
-        (!v[OF_NETWORK].obj || holds(&v[OF_NETWORK], 2, -1, "network")) &&
-        (!v[OF_SECOND].obj || holds(&v[OF_SECOND], 1, height * width, "second")))
+    if (sized && stvc_holds(&v[OF_WEIGHTS], 2, -1, "weights") &&
+        stvc_holds(&v[OF_FREQUENCIES], 4, MASK_DROPS, "frequencies") &&
+        stvc_holds(&v[OF_SYMBOLS], 1, height * width, "symbols") &&
+        (!v[OF_BEFORE].obj || stvc_holds(&v[OF_BEFORE], 1, height * width, "before")) &&
+        (!v[OF_NETWORK].obj || stvc_holds(&v[OF_NETWORK], 2, -1, "network")) &&
+        (!v[OF_SECOND].obj || stvc_holds(&v[OF_SECOND], 1, height * width, "second")))
         status = mask_weights_set(&w, v[OF_WEIGHTS].buf, v[OF_WEIGHTS].len / 2, classes, count);
     if (!status && v[OF_NETWORK].obj)
         status = mask_network_set(&network, v[OF_NETWORK].buf, v[OF_NETWORK].len / 2, classes);
@@ -111,15 +107,15 @@ static PyObject *walk_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                  v[OF_NETWORK].obj ? &network : NULL, v[OF_SECOND].buf);
     if (status) {
         if (!PyErr_Occurred())
-            raise(status);
-        release(v, MASK_VIEWS);
+            stvc_raise(status);
+        stvc_release(v, MASK_VIEWS);
         return NULL;
     }
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     MaskWalk *self = (MaskWalk *)alloc(type, 0);
     if (!self) {
         mask_walk_free(&walk);
-        release(v, MASK_VIEWS);
+        stvc_release(v, MASK_VIEWS);
         return NULL;
     }
     memcpy(self->views, v, sizeof v);
@@ -131,7 +127,7 @@ static void walk_dealloc(PyObject *object)
 {
     MaskWalk *self = (MaskWalk *)object;
     mask_walk_free(&self->walk);
-    release(self->views, MASK_VIEWS);
+    stvc_release(self->views, MASK_VIEWS);
     free_object(object);
 }
 
@@ -145,20 +141,20 @@ static PyObject *walk_next(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     mask_walk *walk = &self->walk;
     if (enter(&self->busy)) {
-        if (holds(&v[CODED], 4, walk->pending, "coded") &&
-            holds(&v[TABLE], 4, walk->chunk * walk->weights.count, "table") &&
-            holds(&v[POSITIONS], 8, walk->chunk, "positions")) {
+        if (stvc_holds(&v[CODED], 4, walk->pending, "coded") &&
+            stvc_holds(&v[TABLE], 4, walk->chunk * walk->weights.count, "table") &&
+            stvc_holds(&v[POSITIONS], 8, walk->chunk, "positions")) {
             stvc_status status;
             Py_BEGIN_ALLOW_THREADS
             status = mask_walk_next(walk, v[CODED].buf, v[TABLE].buf);
             if (!status && walk->pending)
                 memcpy(v[POSITIONS].buf, walk->positions, walk->pending * sizeof(int64_t));
             Py_END_ALLOW_THREADS
-            result = status ? raise(status) : PyLong_FromLongLong(walk->pending);
+            result = status ? stvc_raise(status) : PyLong_FromLongLong(walk->pending);
         }
         self->busy = 0;
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -182,13 +178,13 @@ static PyType_Spec walk_spec = {"stvc.native._kernels.MaskWalk", sizeof(MaskWalk
 static int open_batch(const Py_buffer *edges, const Py_buffer *starts, const Py_buffer *location,
                       const Py_buffer *scale, range_tables *t, range_batch *b)
 {
-    if (!holds(edges, 4, -1, "edges") || !holds(starts, 4, -1, "starts") ||
-        !holds(location, 8, -1, "location"))
+    if (!stvc_holds(edges, 4, -1, "edges") || !stvc_holds(starts, 4, -1, "starts") ||
+        !stvc_holds(location, 8, -1, "location"))
         return 0;
     b->n = location->len / 8;
     b->scale_size = scale->len == b->n ? 1 : 8;
-    if (starts->len < 8 || !holds(scale, b->scale_size, b->n, "scale"))
-        return PyErr_Occurred() ? 0 : (raise(STVC_RANGE), 0);
+    if (starts->len < 8 || !stvc_holds(scale, b->scale_size, b->n, "scale"))
+        return PyErr_Occurred() ? 0 : (stvc_raise(STVC_RANGE), 0);
     b->location = location->buf, b->scale = scale->buf;
     t->edges = edges->buf, t->edge_count = edges->len / 4;
     t->starts = starts->buf, t->count = starts->len / 4 - 1;
@@ -203,17 +199,17 @@ static int open_columns(const Py_buffer *v, long long tokens, long long columns,
 {
     if (tokens < 0 || tokens > INT32_MAX || columns < 0 || columns > COLUMNS_MOST ||
         v[C_STARTS].len < 8) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         return 0;
     }
     int64_t tables = v[C_STARTS].len / 4 - 1;
-    if (!holds(&v[C_EDGES], 4, -1, "edges") || !holds(&v[C_STARTS], 4, -1, "starts") ||
-        !holds(&v[C_SCORES], 2, -1, "scores") ||
-        !holds(&v[C_INFORMATION], 4, tables, "information") ||
-        !holds(&v[C_WIDENING], 4, columns, "widening") ||
-        !holds(&v[C_WEIGHT], 4, columns, "weight") ||
-        !holds(&v[C_LOCATION], 4, tokens * columns, "location") ||
-        !holds(&v[C_SCALE], 1, tokens * columns, "scale"))
+    if (!stvc_holds(&v[C_EDGES], 4, -1, "edges") || !stvc_holds(&v[C_STARTS], 4, -1, "starts") ||
+        !stvc_holds(&v[C_SCORES], 2, -1, "scores") ||
+        !stvc_holds(&v[C_INFORMATION], 4, tables, "information") ||
+        !stvc_holds(&v[C_WIDENING], 4, columns, "widening") ||
+        !stvc_holds(&v[C_WEIGHT], 4, columns, "weight") ||
+        !stvc_holds(&v[C_LOCATION], 4, tokens * columns, "location") ||
+        !stvc_holds(&v[C_SCALE], 1, tokens * columns, "scale"))
         return 0;
     *t = (range_tables){v[C_EDGES].buf, v[C_EDGES].len / 4, v[C_STARTS].buf, tables};
     *c = (range_columns){tokens,
@@ -246,15 +242,15 @@ static PyObject *corrected_scales(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*w*:corrected_scales", &v[SYMBOLS], &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
-        holds(&v[OUT], 1, tokens * columns, "out")) {
+        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
+        stvc_holds(&v[OUT], 1, tokens * columns, "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_correct(&t, &c, v[SYMBOLS].buf, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -269,17 +265,17 @@ static PyObject *column_costs(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*y*w*:column_costs", &v[SYMBOLS], &v[WIDENINGS], &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
-        holds(&v[WIDENINGS], 4, -1, "widenings") &&
-        holds(&v[OUT], 8, columns * (v[WIDENINGS].len / 4), "out")) {
+        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
+        stvc_holds(&v[WIDENINGS], 4, -1, "widenings") &&
+        stvc_holds(&v[OUT], 8, columns * (v[WIDENINGS].len / 4), "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_costs(&t, &c, v[SYMBOLS].buf, v[WIDENINGS].buf, v[WIDENINGS].len / 4,
                                v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -326,7 +322,7 @@ static PyObject *decoder_uniform(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_decode_uniform(&self->coder, size, &value);
     self->busy = 0;
-    return status ? raise(status) : PyLong_FromUnsignedLong(value);
+    return status ? stvc_raise(status) : PyLong_FromUnsignedLong(value);
 }
 
 static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
@@ -337,7 +333,7 @@ static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "Iw*:uniforms", &size, &out))
         return NULL;
     PyObject *result = NULL;
-    if (holds(&out, 8, -1, "out") && enter(&self->busy)) {
+    if (stvc_holds(&out, 8, -1, "out") && enter(&self->busy)) {
         stvc_status status = STVC_OK;
         int64_t *values = out.buf, n = out.len / 8;
         Py_BEGIN_ALLOW_THREADS
@@ -348,9 +344,9 @@ static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
         }
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(&out, 1);
+    stvc_release(&out, 1);
     return result;
 }
 
@@ -363,7 +359,7 @@ static PyObject *decoder_flag(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_decode_flag(&self->coder, edge, &value);
     self->busy = 0;
-    return status ? raise(status) : PyBool_FromLong(value);
+    return status ? stvc_raise(status) : PyBool_FromLong(value);
 }
 
 static PyObject *decoder_symbols(PyObject *object, PyObject *args)
@@ -378,15 +374,15 @@ static PyObject *decoder_symbols(PyObject *object, PyObject *args)
     range_tables t;
     range_batch b;
     if (open_batch(&v[EDGES], &v[STARTS], &v[LOCATION], &v[SCALE], &t, &b) &&
-        holds(&v[OUT], 8, b.n, "out") && enter(&self->busy)) {
+        stvc_holds(&v[OUT], 8, b.n, "out") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = range_decode_symbols(&self->coder, &t, &b, v[OUT].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -401,23 +397,17 @@ static PyObject *decoder_columns(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "w*:columns", &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        holds(&v[OUT], 4, tokens * columns, "out") && enter(&self->busy)) {
+        stvc_holds(&v[OUT], 4, tokens * columns, "out") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_decode(&self->coder, &t, &c, v[OUT].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
-
-typedef struct {
-    PyObject_HEAD
-    range_encoder coder;
-    int busy;
-} Encoder;
 
 static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -451,7 +441,7 @@ static PyObject *encoder_uniform(PyObject *object, PyObject *args)
                              ? STVC_RANGE
                              : range_encode_uniform(&self->coder, size, (uint32_t)value);
     self->busy = 0;
-    return status ? raise(status) : Py_NewRef(Py_None);
+    return status ? stvc_raise(status) : Py_NewRef(Py_None);
 }
 
 static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
@@ -462,7 +452,7 @@ static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "Iy*:uniforms", &size, &v))
         return NULL;
     PyObject *result = NULL;
-    if (holds(&v, 8, -1, "values") && enter(&self->busy)) {
+    if (stvc_holds(&v, 8, -1, "values") && enter(&self->busy)) {
         stvc_status status = STVC_OK;
         const int64_t *values = v.buf;
         int64_t n = v.len / 8;
@@ -473,9 +463,9 @@ static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
                          : range_encode_uniform(&self->coder, size, (uint32_t)values[i]);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(&v, 1);
+    stvc_release(&v, 1);
     return result;
 }
 
@@ -488,7 +478,7 @@ static PyObject *encoder_flag(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_encode_flag(&self->coder, edge, value);
     self->busy = 0;
-    return status ? raise(status) : Py_NewRef(Py_None);
+    return status ? stvc_raise(status) : Py_NewRef(Py_None);
 }
 
 static PyObject *encoder_symbols(PyObject *object, PyObject *args)
@@ -503,15 +493,15 @@ static PyObject *encoder_symbols(PyObject *object, PyObject *args)
     range_tables t;
     range_batch b;
     if (open_batch(&v[EDGES], &v[STARTS], &v[LOCATION], &v[SCALE], &t, &b) &&
-        holds(&v[SYMBOLS], 8, b.n, "symbols") && enter(&self->busy)) {
+        stvc_holds(&v[SYMBOLS], 8, b.n, "symbols") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = range_encode_symbols(&self->coder, &t, &b, v[SYMBOLS].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -526,15 +516,15 @@ static PyObject *encoder_columns(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*:columns", &v[SYMBOLS]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") && enter(&self->busy)) {
+        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_encode(&self->coder, &t, &c, v[SYMBOLS].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -549,7 +539,7 @@ static PyObject *encoder_words(PyObject *object, PyObject *args)
     stvc_status status = range_encoder_words(&self->coder, &words, &count);
     self->busy = 0;
     if (status)
-        return raise(status);
+        return stvc_raise(status);
     for (size_t k = 0; k < count; k++) { /* little-endian, whatever the machine is */
         uint32_t word = words[k];
         unsigned char *bytes = (unsigned char *)&words[k];
@@ -587,6 +577,10 @@ static PyMethodDef encoder_methods[] = {
      "symbols(edges uint32, starts int32, location int64, scale uint8 or int64, symbols int64)"},
     {"columns", encoder_columns, METH_VARARGS,
      "columns(as Decoder.columns, scale as corrected, symbols int32)"},
+    {"unit", stvc_encoder_unit, METH_VARARGS,
+     "unit((components, tokens, columns, located), edges uint32, starts int32, scores int16, "
+     "information int32, symbols int32, location int32, scale uint8, widening int32, "
+     "weight int32, stops int64)"},
     {"words", encoder_words, METH_NOARGS, "words() -> bytes, little-endian"},
     {0}};
 static PyType_Slot encoder_slots[] = {{Py_tp_new, encoder_new},
@@ -614,17 +608,17 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     enum { SIDE = 1 << 18 }; /* of each: their product times 64 fits 64 bits */
     if (components < 0 || down < 1 || across < 1 || components > SIDE || down > SIDE ||
         across > SIDE || reciprocal < 0 || reciprocal > (int64_t)1 << 25) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     int64_t blocks = components * down * across, pixels = blocks * REST_BLOCK * REST_BLOCK;
-    if (!holds(&v[FIRST], 1, REST_FIRST * REST_INPUTS, "first") ||
-        !holds(&v[SECOND], 1, REST_SECOND * REST_FIRST, "second") ||
-        !holds(&v[LAST], 1, REST_SECOND, "last") || !holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
-        !holds(&v[BITS], 1, REST_NUMBERS, "bits") || !holds(&v[DECODED], 4, pixels, "decoded") ||
-        !holds(&v[PREDICTED], 4, pixels, "predicted") ||
-        !holds(&v[BLOCKS], 1, blocks * REST_BLOCK_INPUTS, "blocks") ||
-        !holds(&v[OUT], 4, pixels, "out"))
+    if (!stvc_holds(&v[FIRST], 1, REST_FIRST * REST_INPUTS, "first") ||
+        !stvc_holds(&v[SECOND], 1, REST_SECOND * REST_FIRST, "second") ||
+        !stvc_holds(&v[LAST], 1, REST_SECOND, "last") || !stvc_holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
+        !stvc_holds(&v[BITS], 1, REST_NUMBERS, "bits") || !stvc_holds(&v[DECODED], 4, pixels, "decoded") ||
+        !stvc_holds(&v[PREDICTED], 4, pixels, "predicted") ||
+        !stvc_holds(&v[BLOCKS], 1, blocks * REST_BLOCK_INPUTS, "blocks") ||
+        !stvc_holds(&v[OUT], 4, pixels, "out"))
         goto done;
     rest_network network = {v[FIRST].buf, v[SECOND].buf, v[LAST].buf, v[BIAS].buf, v[BITS].buf};
     rest_unit unit = {components,       down,          across,    v[DECODED].buf,
@@ -633,9 +627,9 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = rest_corrections(&network, &unit, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -664,15 +658,15 @@ static PyObject *mix(PyObject *self, PyObject *args)
     if (units < 1 || blocks < 1 || queries < 1 || keys < 1 || rows < 1 || heads < 1 || width < 1 ||
         units > MOST || blocks > MOST || queries > MOST || keys > ATTENTION_KEYS ||
         rows > (int64_t)MOST * MOST || heads > width || width > ATTENTION_WIDTH) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     int64_t asked = units * blocks * queries * width;
-    if (!holds(&v[QUERY], 1, asked, "query") ||
-        !holds(&v[KV], 1, units * rows * 2 * width, "kv") ||
-        !holds(&v[INDEX], 8, blocks * keys, "index") ||
-        !holds(&v[POSITION], 1, keys * width, "position") ||
-        !holds(&v[TABLE], 1, ATTENTION_STEPS, "table") || !holds(&v[OUT], 1, asked, "out"))
+    if (!stvc_holds(&v[QUERY], 1, asked, "query") ||
+        !stvc_holds(&v[KV], 1, units * rows * 2 * width, "kv") ||
+        !stvc_holds(&v[INDEX], 8, blocks * keys, "index") ||
+        !stvc_holds(&v[POSITION], 1, keys * width, "position") ||
+        !stvc_holds(&v[TABLE], 1, ATTENTION_STEPS, "table") || !stvc_holds(&v[OUT], 1, asked, "out"))
         goto done;
     a = (attention){units,     blocks,       queries,         keys,
                     rows,      heads,        width,           v[QUERY].buf,
@@ -681,9 +675,9 @@ static PyObject *mix(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = attention_mix(&a, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -711,26 +705,26 @@ static PyObject *multiply(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     if (columns < 1 || columns > INT8_COLUMNS || outputs < 1 || outputs > MOST ||
         p.offset < 0 || p.offset > UINT8_MAX || p.top < 0 || p.top > UINT8_MAX) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     int64_t padded = (outputs + INT8_LANES - 1) / INT8_LANES * INT8_LANES;
     int64_t words = (columns + 3) / 4;
-    if (!holds(&v[PACKED], 1, padded * words * (level >= DOTS_8 ? 4 : 8), "packed") ||
-        !holds(&v[SCALE], 4, padded, "scale") || !holds(&v[BIAS], 4, padded, "bias") ||
-        !holds(&v[X], 1, v[X].len / columns * columns, "x"))
+    if (!stvc_holds(&v[PACKED], 1, padded * words * (level >= DOTS_8 ? 4 : 8), "packed") ||
+        !stvc_holds(&v[SCALE], 4, padded, "scale") || !stvc_holds(&v[BIAS], 4, padded, "bias") ||
+        !stvc_holds(&v[X], 1, v[X].len / columns * columns, "x"))
         goto done;
     p.rows = v[X].len / columns, p.columns = columns, p.outputs = outputs;
     p.x = v[X].buf, p.packed = v[PACKED].buf, p.scale = v[SCALE].buf, p.bias = v[BIAS].buf;
-    if (!holds(&v[OUT], p.rounded ? 1 : 4, p.rows * outputs, "out"))
+    if (!stvc_holds(&v[OUT], p.rounded ? 1 : 4, p.rows * outputs, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = int8_multiply(&p, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -746,20 +740,20 @@ static PyObject *mix_bands(PyObject *self, PyObject *args)
         return NULL;
     PyObject *result = NULL;
     if (bands < 1 || bands > TRANSFORM_BANDS) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = v[OUT].len / 4 / bands;
     const int wide = v[PLANES].len == v[OUT].len;
-    if (!holds(&v[MATRIX], 8, bands * bands, "matrix") || !holds(&v[OUT], 4, bands * size, "out") ||
-        !holds(&v[PLANES], wide ? 4 : 2, bands * size, "planes"))
+    if (!stvc_holds(&v[MATRIX], 8, bands * bands, "matrix") || !stvc_holds(&v[OUT], 4, bands * size, "out") ||
+        !stvc_holds(&v[PLANES], wide ? 4 : 2, bands * size, "planes"))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     bands_mix(v[MATRIX].buf, bands, size, v[PLANES].buf, wide, v[OUT].buf);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -776,18 +770,18 @@ static PyObject *transform_blocks(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { PARTS = 16 * TRANSFORM_BLOCK, SIDE = 8, MOST = 1 << 25 };
     if (width < SIDE || width % SIDE || width > MOST) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t rows = v[IN].len / 4 / width / SIDE, size = rows * width * SIDE;
-    if (!holds(&v[FORWARD], 8, PARTS, "forward") || !holds(&v[INVERSE], 8, PARTS, "inverse") ||
-        !holds(&v[ORDER], 1, TRANSFORM_BLOCK, "order") || !holds(&v[IN], 4, size, "in") ||
-        !holds(&v[OUT], 4, size, "out"))
+    if (!stvc_holds(&v[FORWARD], 8, PARTS, "forward") || !stvc_holds(&v[INVERSE], 8, PARTS, "inverse") ||
+        !stvc_holds(&v[ORDER], 1, TRANSFORM_BLOCK, "order") || !stvc_holds(&v[IN], 4, size, "in") ||
+        !stvc_holds(&v[OUT], 4, size, "out"))
         goto done;
     block_transform t = {v[FORWARD].buf, v[INVERSE].buf, v[ORDER].buf};
     for (int k = 0; k < TRANSFORM_BLOCK; k++)
         if (t.order[k] >= TRANSFORM_BLOCK) {
-            raise(STVC_RANGE);
+            stvc_raise(STVC_RANGE);
             goto done;
         }
     Py_BEGIN_ALLOW_THREADS
@@ -795,7 +789,7 @@ static PyObject *transform_blocks(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -812,10 +806,10 @@ static PyObject *fill_blocks(PyObject *self, PyObject *args)
     const int64_t count = v[HIDDEN].len / TRANSFORM_BLOCK;
     const int64_t components = count ? v[OUT].len / 8 / TRANSFORM_BLOCK / count : 0;
     const int64_t size = components * count * TRANSFORM_BLOCK;
-    if (!holds(&v[FORWARD], 8, PARTS, "forward") || !holds(&v[INVERSE], 8, PARTS, "inverse") ||
-        !holds(&v[HIDDEN], 1, count * TRANSFORM_BLOCK, "hidden") ||
-        !holds(&v[RESIDUAL], 8, size, "residual") || !holds(&v[STEPS], 8, count, "steps") ||
-        !holds(&v[OUT], 8, size, "out"))
+    if (!stvc_holds(&v[FORWARD], 8, PARTS, "forward") || !stvc_holds(&v[INVERSE], 8, PARTS, "inverse") ||
+        !stvc_holds(&v[HIDDEN], 1, count * TRANSFORM_BLOCK, "hidden") ||
+        !stvc_holds(&v[RESIDUAL], 8, size, "residual") || !stvc_holds(&v[STEPS], 8, count, "steps") ||
+        !stvc_holds(&v[OUT], 8, size, "out"))
         goto done;
     block_transform t = {v[FORWARD].buf, v[INVERSE].buf, v[ORDER].buf};
     Py_BEGIN_ALLOW_THREADS
@@ -823,7 +817,7 @@ static PyObject *fill_blocks(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -831,8 +825,8 @@ done:
 static int64_t components_of(const Py_buffer *steps, const Py_buffer *levels)
 {
     const int64_t tokens = steps->len / 8, all = levels->len / 4 / TRANSFORM_BLOCK;
-    if (!holds(steps, 8, -1, "steps") || !tokens ||
-        !holds(levels, 4, all / tokens * tokens * TRANSFORM_BLOCK, "levels"))
+    if (!stvc_holds(steps, 8, -1, "steps") || !tokens ||
+        !stvc_holds(levels, 4, all / tokens * tokens * TRANSFORM_BLOCK, "levels"))
         return -1;
     for (int64_t k = 0; k < tokens; k++) {
         const int64_t step = ((const int64_t *)steps->buf)[k];
@@ -856,15 +850,15 @@ static PyObject *quantize(PyObject *self, PyObject *args)
     const int64_t components = components_of(&v[STEPS], &v[OUT]), tokens = v[STEPS].len / 8;
     if (components < 0 || most < 0 || !(dead_zone >= 0 && dead_zone < 1)) {
         if (!PyErr_Occurred())
-            raise(STVC_RANGE);
-    } else if (holds(&v[RESIDUAL], 8, components * tokens * TRANSFORM_BLOCK, "residual")) {
+            stvc_raise(STVC_RANGE);
+    } else if (stvc_holds(&v[RESIDUAL], 8, components * tokens * TRANSFORM_BLOCK, "residual")) {
         Py_BEGIN_ALLOW_THREADS
         levels_quantize(v[RESIDUAL].buf, v[STEPS].buf, components, tokens, dead_zone, most,
                         v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -882,15 +876,15 @@ static PyObject *dequantize(PyObject *self, PyObject *args)
     const int64_t components = components_of(&v[STEPS], &v[OUT]), tokens = v[STEPS].len / 8;
     if (components < 0 || first > MOST || first < -MOST || others > MOST || others < -MOST) {
         if (!PyErr_Occurred())
-            raise(STVC_RANGE);
-    } else if (holds(&v[SYMBOLS], 4, components * tokens * TRANSFORM_BLOCK, "symbols")) {
+            stvc_raise(STVC_RANGE);
+    } else if (stvc_holds(&v[SYMBOLS], 4, components * tokens * TRANSFORM_BLOCK, "symbols")) {
         const int64_t toward[2] = {first, others};
         Py_BEGIN_ALLOW_THREADS
         levels_dequantize(v[SYMBOLS].buf, v[STEPS].buf, components, tokens, toward, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -910,22 +904,22 @@ static PyObject *warp(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     if (count < 0 || count > MOST || height < 1 || height > MOST || width < 1 || width > MOST ||
         down > WARP_SHIFT || down < -WARP_SHIFT || across > WARP_SHIFT || across < -WARP_SHIFT) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = count * height * width;
-    if (!holds(&v[PLANES], 4, size, "planes") ||
-        !holds(&v[FILTERS], 4, WARP_UNITS * WARP_TAPS, "filters") ||
-        !holds(&v[OUT], 4, size, "out"))
+    if (!stvc_holds(&v[PLANES], 4, size, "planes") ||
+        !stvc_holds(&v[FILTERS], 4, WARP_UNITS * WARP_TAPS, "filters") ||
+        !stvc_holds(&v[OUT], 4, size, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = planes_warp(v[PLANES].buf, v[FILTERS].buf, count, height, width, down, across,
                          v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -942,15 +936,15 @@ static PyObject *ages(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { SIDE = 8, MOST = 1 << 25 };
     if (height < 0 || height > MOST || height % SIDE || width < 0 || width > MOST || width % SIDE)
-        raise(STVC_RANGE);
-    else if (holds(&v[DAYS], 4, height * width, "days") &&
-             holds(&v[OUT], 4, height / SIDE * (width / SIDE), "out")) {
+        stvc_raise(STVC_RANGE);
+    else if (stvc_holds(&v[DAYS], 4, height * width, "days") &&
+             stvc_holds(&v[OUT], 4, height / SIDE * (width / SIDE), "out")) {
         Py_BEGIN_ALLOW_THREADS
         block_ages(v[DAYS].buf, height, width, today, absolute, never, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -968,13 +962,13 @@ static PyObject *between(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 20 };
     if (bands < 0 || bands > MOST) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = v[2].len / 4;
     static const uint8_t whole[VIEWS] = {1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0};
     for (int k = 0; k < VIEWS; k++)
-        if (!holds(&v[k], 4, whole[k] ? bands * size : size, "a reference"))
+        if (!stvc_holds(&v[k], 4, whole[k] ? bands * size : size, "a reference"))
             goto done;
     const reference_side before = {v[0].buf, v[1].buf, v[2].buf, v[3].buf},
                          after = {v[4].buf, v[5].buf, v[6].buf, v[7].buf};
@@ -985,7 +979,7 @@ static PyObject *between(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1004,12 +998,12 @@ static PyObject *advance(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     const int64_t size = v[HIDDEN].len;
     if (bands < 0 || bands > MOST) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     static const uint8_t whole[VIEWS] = {1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0};
     for (int k = 0; k < VIEWS; k++)
-        if (k != HIDDEN && !holds(&v[k], 4,
+        if (k != HIDDEN && !stvc_holds(&v[k], 4,
                                   k == SHARES ? REFERENCE_MEMORY + 1
                                               : whole[k] ? bands * size
                                                          : size,
@@ -1025,9 +1019,9 @@ static PyObject *advance(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = references_advance(&step, &made);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1044,23 +1038,23 @@ static PyObject *show(PyObject *self, PyObject *args)
     enum { SIDE = 8, BLOCK = SIDE * SIDE, MOST = 1 << 20 };
     if (bands < 1 || bands > MOST || height < 0 || height > MOST || height % SIDE || width < 0 ||
         width > MOST || width % SIDE) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = bands * height * width, blocks = v[INSTEAD].len / 4 / bands / BLOCK;
-    if (!holds(&v[PIXELS], 4, size, "pixels") ||
-        !holds(&v[CONCEALED], 1, height * width, "concealed") ||
-        !holds(&v[INSTEAD], 4, bands * blocks * BLOCK, "instead") ||
-        !holds(&v[OUT], 2, size, "out"))
+    if (!stvc_holds(&v[PIXELS], 4, size, "pixels") ||
+        !stvc_holds(&v[CONCEALED], 1, height * width, "concealed") ||
+        !stvc_holds(&v[INSTEAD], 4, bands * blocks * BLOCK, "instead") ||
+        !stvc_holds(&v[OUT], 2, size, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = pixels_show(v[PIXELS].buf, v[CONCEALED].buf, bands, height, width, v[INSTEAD].buf,
                          blocks, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1079,7 +1073,7 @@ static PyObject *predict(PyObject *self, PyObject *args)
     enum { MOST = 1 << 25, MOST_BITS = 16 };
     if (components < 0 || components > MOST || tokens < 0 || tokens > MOST || bits < 0 ||
         bits > MOST_BITS) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = components * tokens * PREDICT_BLOCK;
@@ -1087,19 +1081,19 @@ static PyObject *predict(PyObject *self, PyObject *args)
                     v[MEAN].buf, v[WEIGHTS].buf, v[OFFSETS].buf};
     for (int k = 0; k < PREDICT_PLANES; k++) {
         p.planes[k] = v[PLANES + k].buf;
-        if (v[PLANES + k].obj && !holds(&v[PLANES + k], 4, size, "plane"))
+        if (v[PLANES + k].obj && !stvc_holds(&v[PLANES + k], 4, size, "plane"))
             goto done;
     }
-    if (!holds(&v[MEAN], 4, components * PREDICT_BLOCK, "mean") ||
-        !holds(&v[WEIGHTS], 4, components * PREDICT_PLANES * PREDICT_BLOCK, "weights") ||
-        !holds(&v[OFFSETS], 8, components, "offsets") || !holds(&v[OUT], 4, size, "out"))
+    if (!stvc_holds(&v[MEAN], 4, components * PREDICT_BLOCK, "mean") ||
+        !stvc_holds(&v[WEIGHTS], 4, components * PREDICT_PLANES * PREDICT_BLOCK, "weights") ||
+        !stvc_holds(&v[OFFSETS], 8, components, "offsets") || !stvc_holds(&v[OUT], 4, size, "out"))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     predict_units(&p, v[OUT].buf);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1116,16 +1110,16 @@ static PyObject *blur(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 25 };
     if (height < 1 || height > MOST || width < 1 || width > MOST)
-        raise(STVC_RANGE);
-    else if (holds(&v[PLANE], 4, height * width, "plane") &&
-             holds(&v[TAPS], 4, BLUR_TAPS, "taps") && holds(&v[OUT], 4, height * width, "out")) {
+        stvc_raise(STVC_RANGE);
+    else if (stvc_holds(&v[PLANE], 4, height * width, "plane") &&
+             stvc_holds(&v[TAPS], 4, BLUR_TAPS, "taps") && stvc_holds(&v[OUT], 4, height * width, "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = plane_blur(v[PLANE].buf, v[TAPS].buf, height, width, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1141,18 +1135,18 @@ static PyObject *equations(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 25 };
     if (height < 1 || height > MOST || width < 1 || width > MOST)
-        raise(STVC_RANGE);
-    else if (holds(&v[TARGET], 4, height * width, "target") &&
-             holds(&v[MOVED], 4, height * width, "moved") &&
-             holds(&v[WEIGHT], 1, height * width, "weight") && holds(&v[OUT], 8, 5, "out")) {
+        stvc_raise(STVC_RANGE);
+    else if (stvc_holds(&v[TARGET], 4, height * width, "target") &&
+             stvc_holds(&v[MOVED], 4, height * width, "moved") &&
+             stvc_holds(&v[WEIGHT], 1, height * width, "weight") && stvc_holds(&v[OUT], 8, 5, "out")) {
         registration r = {height, width, v[TARGET].buf, v[MOVED].buf, v[WEIGHT].buf};
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = registration_equations(&r, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? raise(status) : Py_NewRef(Py_None);
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1175,7 +1169,7 @@ static PyObject *profile_costs(PyObject *self, PyObject *args)
     if (components < 0 || components > MOST || tokens < 0 || tokens > MOST || step < 1 ||
         step > CHOICE_STEP || most < 0 || most > CHOICE_STEP || probes < 1 ||
         probes > CHOICE_PROBES || rows < 1 || rows > CHOICE_ROWS) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = components * tokens * CHOICE_FREQUENCIES;
@@ -1183,22 +1177,22 @@ static PyObject *profile_costs(PyObject *self, PyObject *args)
                 v[MEAN].buf, v[PROBE].buf, v[WEIGHTS].buf};
     for (int k = 0; k < CHOICE_PLANES; k++) {
         c.planes[k] = v[PLANES + k].buf;
-        if (v[PLANES + k].obj && !holds(&v[PLANES + k], 4, size, "plane"))
+        if (v[PLANES + k].obj && !stvc_holds(&v[PLANES + k], 4, size, "plane"))
             goto done;
     }
-    if (!holds(&v[TARGET], 4, size, "target") ||
-        !holds(&v[MEAN], 4, components * CHOICE_FREQUENCIES, "mean") ||
-        !holds(&v[PROBE], 8, probes, "probes") || !holds(&v[WEIGHTS], 4, rows * ROW, "weights") ||
-        !holds(&v[COST], 8, components * rows, "cost") ||
-        !holds(&v[LIFT], 4, components * rows, "lift"))
+    if (!stvc_holds(&v[TARGET], 4, size, "target") ||
+        !stvc_holds(&v[MEAN], 4, components * CHOICE_FREQUENCIES, "mean") ||
+        !stvc_holds(&v[PROBE], 8, probes, "probes") || !stvc_holds(&v[WEIGHTS], 4, rows * ROW, "weights") ||
+        !stvc_holds(&v[COST], 8, components * rows, "cost") ||
+        !stvc_holds(&v[LIFT], 4, components * rows, "lift"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = choice_costs(&c, v[COST].buf, v[LIFT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? raise(status) : Py_NewRef(Py_None);
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1213,8 +1207,8 @@ static PyObject *absorb(PyObject *self, PyObject *args)
         return NULL;
     PyObject *result = NULL;
     int64_t n = v[H].len / 4;
-    if (holds(&v[H], 4, -1, "h") && holds(&v[OUT], 1, n, "out") &&
-        (!v[ADDED].obj || holds(&v[ADDED], 4, n, "added"))) {
+    if (stvc_holds(&v[H], 4, -1, "h") && stvc_holds(&v[OUT], 1, n, "out") &&
+        (!v[ADDED].obj || stvc_holds(&v[ADDED], 4, n, "added"))) {
         Py_BEGIN_ALLOW_THREADS
         if (v[ADDED].obj)
             passes_absorb(v[H].buf, v[ADDED].buf, n, v[OUT].buf);
@@ -1223,7 +1217,7 @@ static PyObject *absorb(PyObject *self, PyObject *args)
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1237,14 +1231,14 @@ static PyObject *look_up(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     int64_t n = v[SYMBOLS].len / 4;
     if (v[TABLE].len % 2 == 0)
-        raise(STVC_RANGE);
-    else if (holds(&v[SYMBOLS], 4, -1, "symbols") && holds(&v[OUT], 1, n, "out")) {
+        stvc_raise(STVC_RANGE);
+    else if (stvc_holds(&v[SYMBOLS], 4, -1, "symbols") && stvc_holds(&v[OUT], 1, n, "out")) {
         Py_BEGIN_ALLOW_THREADS
         passes_look_up(v[SYMBOLS].buf, n, v[TABLE].buf, v[TABLE].len / 2, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1263,14 +1257,14 @@ static PyObject *place(PyObject *self, PyObject *args)
     if (units < 0 || units > MOST || tokens < 0 || tokens > MOST || first < 0 || first > tokens ||
         rows < 0 || rows > tokens - first || low < 0 || low > PASSES_COEFFICIENTS || count < 0 ||
         count > PASSES_COEFFICIENTS - low || candidates < 0 || candidates > PASSES_CANDIDATES) {
-        raise(STVC_RANGE);
+        stvc_raise(STVC_RANGE);
         goto done;
     }
     int64_t found = units * rows * count, moves = units * tokens * PASSES_COEFFICIENTS;
-    if (!holds(&v[HEADS], 4, found * (3 + candidates), "heads") ||
-        !holds(&v[MOVES], 2, moves * candidates, "moves") ||
-        (v[NEAR].obj && !holds(&v[NEAR], 4, found, "near")) ||
-        !holds(&v[LOCATION], 4, found, "location") || !holds(&v[SCALE], 4, found, "scale"))
+    if (!stvc_holds(&v[HEADS], 4, found * (3 + candidates), "heads") ||
+        !stvc_holds(&v[MOVES], 2, moves * candidates, "moves") ||
+        (v[NEAR].obj && !stvc_holds(&v[NEAR], 4, found, "near")) ||
+        !stvc_holds(&v[LOCATION], 4, found, "location") || !stvc_holds(&v[SCALE], 4, found, "scale"))
         goto done;
     passes_heads a = {units,      tokens,          first,        rows,         (int)low,
                       (int)count, (int)candidates, v[HEADS].buf, v[MOVES].buf, v[NEAR].buf};
@@ -1279,7 +1273,7 @@ static PyObject *place(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    release(v, VIEWS);
+    stvc_release(v, VIEWS);
     return result;
 }
 
@@ -1355,6 +1349,7 @@ PyMODINIT_FUNC PyInit__kernels(void)
     PyObject *walk = PyType_FromSpec(&walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
              *encoder = PyType_FromSpec(&encoder_spec);
     if (!impossible || !walk || !decoder || !encoder ||
+        PyModule_AddFunctions(module, stvc_unit_functions) ||
         PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||

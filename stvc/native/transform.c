@@ -75,8 +75,8 @@ typedef double numbers __attribute__((vector_size(32)));
 enum { LANES = 4, VECTORS = PART / LANES };
 
 /* (16,) times (16, 16), for each of four parts, two side by side. */
-static inline __attribute__((always_inline)) void multiply(const double *matrix, const double *in,
-                                                           double *out)
+static inline __attribute__((always_inline)) void multiply_any(const double *matrix, const double *in,
+                                                               double *out)
 {
     for (int part = 0; part < PARTS; part += 2) {
         const double *rows = matrix + part * PART * PART;
@@ -125,98 +125,81 @@ static inline __attribute__((always_inline)) void unfold(const double *from, dou
     }
 }
 
-STVC_CLONES
-static void forward_row(const block_transform *t, const int32_t *plane, int64_t width, int32_t *out)
-{
-    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, out += TRANSFORM_BLOCK) {
-        double parts[TRANSFORM_BLOCK], found[TRANSFORM_BLOCK];
-        for (int y = 0; y < HALF; y++) {
-            double rows[2][SIDE];
-            for (int x = 0; x < SIDE; x++) {
-                rows[0][x] = plane[y * width + x];
-                rows[1][x] = plane[(SIDE - 1 - y) * width + x];
-            }
-            fold(rows[0], rows[1], parts + y * HALF);
-        }
-        multiply(t->forward, parts, found);
-        int32_t whole[TRANSFORM_BLOCK];
-        for (int k = 0; k < TRANSFORM_BLOCK; k++)
-            whole[k] = rounded(found[k]);
-        for (int k = 0; k < TRANSFORM_BLOCK; k++)
-            out[t->order[k]] = whole[k];
-    }
-}
+#define NAMED(name) name##_any
+#define TARGET STVC_CLONES
+#include "transform_lanes.h"
+#undef NAMED
+#undef TARGET
 
-STVC_CLONES
-static void inverse_row(const block_transform *t, const int32_t *in, int64_t width, int32_t *plane)
+#if STVC_DOTS
+#include <immintrin.h>
+
+#define NAMED(name) name##_wide
+#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
+TARGET
+static inline void multiply_wide(const double *matrix, const double *in, double *out)
 {
-    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, in += TRANSFORM_BLOCK) {
-        double numbers_in[TRANSFORM_BLOCK], parts[TRANSFORM_BLOCK];
-        for (int k = 0; k < TRANSFORM_BLOCK; k++)
-            numbers_in[k] = in[t->order[k]];
-        multiply(t->inverse, numbers_in, parts);
-        for (int y = 0; y < HALF; y++) {
-            double rows[2][SIDE];
-            unfold(parts + y * HALF, rows[0], rows[1]);
-            for (int x = 0; x < SIDE; x++) {
-                plane[y * width + x] = rounded(rows[0][x]);
-                plane[(SIDE - 1 - y) * width + x] = rounded(rows[1][x]);
-            }
+    enum { WIDE = 8, EACH = PART / WIDE };
+    __m512d sums[PARTS * EACH];
+#pragma GCC unroll 8
+    for (int v = 0; v < PARTS * EACH; v++)
+        sums[v] = _mm512_setzero_pd();
+    for (int i = 0; i < PART; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < PARTS * EACH; v++) {
+            const int row = v / EACH * PART + i;
+            sums[v] = _mm512_fmadd_pd(_mm512_set1_pd(in[row]),
+                                      _mm512_loadu_pd(matrix + row * PART + v % EACH * WIDE),
+                                      sums[v]);
         }
-    }
+#pragma GCC unroll 8
+    for (int v = 0; v < PARTS * EACH; v++)
+        _mm512_storeu_pd(out + v * WIDE, sums[v]);
 }
+#include "transform_lanes.h"
+#undef NAMED
+#undef TARGET
+
+static int wide(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+}
+#define EITHER(name, ...) (wide() ? name##_wide(__VA_ARGS__) : name##_any(__VA_ARGS__))
+#else
+#define EITHER(name, ...) name##_any(__VA_ARGS__)
+#endif
 
 void blocks_forward(const block_transform *t, const int32_t *planes, int64_t rows, int64_t width,
                     int32_t *out)
 {
     for (int64_t r = 0; r < rows; r++)
-        forward_row(t, planes + r * SIDE * width, width, out + r * SIDE * width);
+        EITHER(forward_row, t, planes + r * SIDE * width, width, out + r * SIDE * width);
 }
 
 void blocks_inverse(const block_transform *t, const int32_t *coefficients, int64_t rows,
                     int64_t width, int32_t *out)
 {
     for (int64_t r = 0; r < rows; r++)
-        inverse_row(t, coefficients + r * SIDE * width, width, out + r * SIDE * width);
+        EITHER(inverse_row, t, coefficients + r * SIDE * width, width, out + r * SIDE * width);
 }
 
 /* ---- what is hidden ---- */
 
-STVC_CLONES
-static void fill_block(const block_transform *t, const double *clear, const uint8_t *hidden,
-                       double step, double *block)
+void block_fill(const block_transform *t, const double *residual, const uint8_t *hidden,
+                double step, double *out)
 {
-    enum { ROUNDS = 12 };
-    double sum = 0;
-    int64_t count = 0;
-    for (int k = 0; k < TRANSFORM_BLOCK; k++)
-        if (!hidden[k])
-            sum += clear[k], count++;
-    const double level = sum / (double)(count ? count : 1);
-    for (int k = 0; k < TRANSFORM_BLOCK; k++)
-        block[k] = hidden[k] ? level : clear[k];
-    for (int round = 0; round < ROUNDS; round++) {
-        const double threshold = step * (0.8 + (0.2 - 0.8) * round / (ROUNDS - 1));
-        double parts[TRANSFORM_BLOCK], found[TRANSFORM_BLOCK];
-        for (int y = 0; y < HALF; y++)
-            fold(block + y * SIDE, block + (SIDE - 1 - y) * SIDE, parts + y * HALF);
-        multiply(t->forward, parts, found);
-        for (int k = 0; k < TRANSFORM_BLOCK; k++)
-            found[k] = found[k] >= threshold || found[k] <= -threshold ? found[k] : 0;
-        multiply(t->inverse, found, parts);
-        for (int y = 0; y < HALF; y++)
-            unfold(parts + y * HALF, block + y * SIDE, block + (SIDE - 1 - y) * SIDE);
-        for (int k = 0; k < TRANSFORM_BLOCK; k++)
-            block[k] = hidden[k] ? block[k] : clear[k];
-    }
+    double filled[TRANSFORM_BLOCK];
+    EITHER(fill_block, t, residual, hidden, step, filled);
+    EITHER(forward_real, t, filled, out);
 }
 
 void blocks_fill(const block_transform *t, const double *residual, const uint8_t *hidden,
                  const double *steps, int64_t components, int64_t count, double *out)
 {
     for (int64_t k = 0; k < components * count; k++)
-        fill_block(t, residual + k * TRANSFORM_BLOCK, hidden + k % count * TRANSFORM_BLOCK,
-                   steps[k % count], out + k * TRANSFORM_BLOCK);
+        EITHER(fill_block, t, residual + k * TRANSFORM_BLOCK,
+               hidden + k % count * TRANSFORM_BLOCK, steps[k % count], out + k * TRANSFORM_BLOCK);
 }
 
 /* ---- levels ---- */

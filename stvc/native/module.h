@@ -1,0 +1,25 @@
+/* What the files that know Python share. */
+#ifndef STVC_MODULE_H
+#define STVC_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernels.h"
+
+PyObject *stvc_raise(stvc_status status);
+/* Whether a buffer holds `count` aligned items of `size` bytes; any number if count < 0. */
+int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name);
+void stvc_release(Py_buffer *views, int count);
+
+typedef struct {
+    PyObject_HEAD
+    range_encoder coder;
+    int busy;
+} Encoder;
+
+/* Functions of module_units.c, and its method of `Encoder`. */
+extern PyMethodDef stvc_unit_functions[];
+PyObject *stvc_encoder_unit(PyObject *object, PyObject *args);
+
+#endif
