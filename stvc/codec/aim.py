@@ -21,6 +21,7 @@ from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit_encoder import finish_unit
 from stvc.codec.unit_plan import Plans, UnitPlan
 from stvc.codec.waves import Span, spans
+from stvc.native import kernels
 from stvc.types import Series
 
 U16 = npt.NDArray[np.uint16]
@@ -132,6 +133,21 @@ def find_step(
     return best, full[min(full, key=lambda k: abs(k - best))].plans
 
 
+def _error(decoded: U16, pixels: U16, unclear: npt.NDArray[np.bool_]) -> tuple[float, int]:
+    """Sum of squared errors of clear pixels (C, h, w), and number of samples.
+
+    What is decoded (C, H, W), and the flags (H, W), may be larger.
+    """
+    c, h, w = pixels.shape
+    if kernels is not None:
+        given = np.ascontiguousarray(pixels), np.ascontiguousarray(unclear)
+        sizes = c, h, w, *unclear.shape
+        error, count = kernels.squared_error(sizes, np.ascontiguousarray(decoded), *given)
+        return float(error), count
+    miss = (decoded[:, :h, :w].astype(np.int32) - pixels)[:, ~unclear[:h, :w]]
+    return float(np.square(miss, dtype=np.float64).sum()), miss.size
+
+
 def _psnr(mean: float) -> float:
     return 99.0 if mean == 0 else float(10 * np.log10(1e8 / mean))
 
@@ -238,10 +254,9 @@ class _Trials:
             finish=False,
             chosen=chosen,
         )
-        unit = finish_unit(unit, context, place.settings.restored)
+        moved = unit.plan.shift != (0, 0)
+        # ^ references are moved back with what is hidden in them
+        unit = finish_unit(unit, context, place.settings.restored, show=moved)
         state.update(unit.decoded, context.unclear, context.day, unit.plan.shift)
         states[frame] = state
-        h, w = tile.size
-        clear = ~context.unclear[:h, :w]
-        miss = (unit.decoded[:, :h, :w].astype(np.int32) - cut[:, :h, :w])[:, clear]
-        return float(np.square(miss, dtype=np.float64).sum()), miss.size, unit.plan
+        return *_error(unit.decoded, pixels, context.unclear), unit.plan

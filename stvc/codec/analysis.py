@@ -16,6 +16,7 @@ from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
 from stvc.codec.prediction_choice import choose_plan
 from stvc.codec.quantize import (
     CENTROID_UNITS,
+    MAX_SYMBOL,
     SKIPPED,
     dequantize,
     importance_class,
@@ -26,17 +27,18 @@ from stvc.codec.quantize import (
 from stvc.codec.references import ReferenceState
 from stvc.codec.restoration import RESTORED, Scene, choose_strengths, corrections, restore
 from stvc.codec.spectral import Klt
-from stvc.codec.synthesis import predict_unit, shown_pixels
+from stvc.codec.synthesis import predict_unit, shown_pixels, unrestored_pixels
 from stvc.codec.transform import (
     COEFFICIENTS,
     I32,
     KERNEL,
+    PARTS,
     blocks_of,
-    forward,
     inverse,
     planes_of,
 )
 from stvc.codec.unit_plan import MAX_SHRINK, UnitPlan, resting_plan
+from stvc.native import kernels
 
 DEAD_ZONE = 0.36
 """Rounding offset; 0.5 would round to nearest. Measured: about 8 % fewer bits at equal PSNR."""
@@ -95,7 +97,7 @@ def _centroids(
     found = []
     for chosen in (magnitude == 1, magnitude > 1):
         mean = inward[chosen].mean() if chosen.any() else 0.0
-        found.append(int(np.clip(np.rint(mean), -MAX_SHRINK, MAX_SHRINK)))
+        found.append(_point(mean))
     return found[0], found[1]
 
 
@@ -142,8 +144,8 @@ def analyze(
     steps = token_steps(step_index, importance)
     if (importance == SKIPPED).all():
         return _as_predicted(state, klt, step_index, day, importance, steps)
-    components = klt.forward(pixels)
-    target = forward(components)
+    components = np.empty(pixels.shape, np.int32)
+    target = klt.coefficients(pixels, components)
     if chosen is not None:
         shift, profiles, offsets = chosen.shift, chosen.profiles, chosen.offsets_at(step_index)
         refs = reference_coefficients(state, klt, shift, day)
@@ -153,21 +155,80 @@ def analyze(
         shift, profiles, offsets, refs = found
     plan = UnitPlan(step_index, shift, profiles, offsets, (0, 0), np.zeros_like(offsets))
     predicted = predict_unit(refs, plan)
-    residual = (target - predicted).astype(np.float64)
-    coded = importance != SKIPPED
-    partly = coded & blocks_of(hidden[None])[0].any(-1)
-    if partly.any() and not coarse:
-        spatial = blocks_of(components)[:, partly].astype(np.float64)
-        spatial -= blocks_of(inverse(predicted[:, partly][:, None]))[:, 0].astype(np.int32)
-        filled = fill_hidden(
-            spatial, blocks_of(hidden[None])[0][partly], steps[partly].astype(np.float64)
-        )
+    how = _Levels(components, target, predicted, hidden, steps, importance, dead_zone, not coarse)
+    residual, symbols, shrink = plain_levels(how) if kernels is None else native_levels(how)
+    plan = replace(plan, shrink=shrink)
+    unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
+    return finished(unit, klt, hidden, coarse=coarse) if finish else unit
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """What levels are made of."""
+
+    components: I32
+    """(C, H, W) of the pixels."""
+    target: I32
+    """(C, h, w, 64) their coefficients."""
+    predicted: I32
+    hidden: npt.NDArray[np.bool_]
+    steps: npt.NDArray[np.int64]
+    importance: npt.NDArray[np.uint8]
+    dead_zone: float
+    fill: bool
+    """Whether hidden pixels of tokens that are coded do not matter."""
+
+
+Found = tuple[npt.NDArray[np.float64], I32, tuple[int, int]]
+"""What is quantized, its levels, and their reconstruction points."""
+
+
+def plain_levels(how: _Levels) -> Found:
+    """Quantize a unit; partly hidden tokens are filled first."""
+    residual = (how.target - how.predicted).astype(np.float64)
+    coded = how.importance != SKIPPED
+    flags = blocks_of(how.hidden[None])[0]
+    partly = coded & flags.any(-1)
+    if partly.any() and how.fill:
+        spatial = blocks_of(how.components)[:, partly].astype(np.float64)
+        spatial -= blocks_of(inverse(how.predicted[:, partly][:, None]))[:, 0].astype(np.int32)
+        filled = fill_hidden(spatial, flags[partly], how.steps[partly].astype(np.float64))
         residual[:, partly] = forward_blocks(filled)
     residual[:, ~coded] = 0
-    symbols = quantize(residual, steps[None, :, :, None], dead_zone)
-    unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
-    unit = with_levels(unit, symbols)
-    return finished(unit, klt, hidden, coarse=coarse) if finish else unit
+    symbols = quantize(residual, how.steps[None, :, :, None], how.dead_zone)
+    return residual, symbols, _centroids(residual, symbols, how.steps)
+
+
+def native_levels(how: _Levels) -> Found:
+    """Do what `plain_levels` does on a native kernel."""
+    assert kernels is not None
+    c, h, w, _ = how.target.shape
+    residual, symbols = np.empty(how.target.shape), np.empty(how.target.shape, np.int32)
+    inward = np.empty(4)
+    kernels.quantize_unit(
+        PARTS,
+        (c, h, w),
+        how.components,
+        how.target,
+        how.predicted,
+        np.ascontiguousarray(how.hidden),
+        how.importance == SKIPPED,
+        how.steps,
+        how.fill,
+        how.dead_zone,
+        MAX_SYMBOL,
+        residual,
+        symbols,
+        inward,
+    )
+    ones, of_ones, more, of_more = inward.tolist()
+    first, others = (of_ones / max(ones, 1), of_more / max(more, 1))
+    return residual, symbols, (_point(first), _point(others))
+
+
+def _point(mean: float) -> int:
+    """Reconstruction point from levels' mean distance from their bins' centers."""
+    return int(np.clip(np.rint(mean), -MAX_SHRINK, MAX_SHRINK))
 
 
 def with_levels(unit: UnitAnalysis, symbols: I32) -> UnitAnalysis:
@@ -183,6 +244,7 @@ def finished(
     *,
     coarse: bool = False,
     restored: bool = True,
+    show: bool = True,
 ) -> UnitAnalysis:
     """Decode a unit, and choose how strongly it is restored.
 
@@ -195,20 +257,26 @@ def finished(
         As for `analyze`.
     restored : bool
         Whether it may be restored at all.
+    show : bool
+        False: what concealed pixels show is of no interest, and may be anything.
     """
     plan = unit.plan
     concealed = np.zeros_like(hidden) if coarse else hidden
+    if not restored or unit.refs.generation < RESTORED or hidden.all():
+        decoded = unrestored_pixels(
+            unit.predicted, unit.symbols, unit.steps, plan.shrink, klt, concealed, show=show
+        )
+        return replace(unit, decoded=decoded)
     levels = dequantize(unit.symbols, unit.steps[None, :, :, None], plan.shrink)
-    decoded = inverse(unit.predicted + levels)
-    if restored and unit.refs.generation >= RESTORED and not hidden.all():
-        scene = Scene(plan.step_index, klt.spread, unit.importance, unit.refs.unpredicted)
-        found = corrections(decoded, inverse(unit.predicted), unit.symbols, scene)
-        missing = np.asarray(planes_of(_inverse_blocks(unit.residual - levels)), np.float64)
-        step = int(step_size(plan.step_index))
-        strengths = choose_strengths(missing[:, ~hidden], found[:, ~hidden], step)
-        decoded = restore(decoded, found, strengths, step)
-        plan = replace(plan, strengths=strengths)
-    return replace(unit, plan=plan, decoded=shown_pixels(decoded, unit.predicted, klt, concealed))
+    components = inverse(unit.predicted + levels)
+    scene = Scene(plan.step_index, klt.spread, unit.importance, unit.refs.unpredicted)
+    found = corrections(components, inverse(unit.predicted), unit.symbols, scene)
+    missing = np.asarray(planes_of(_inverse_blocks(unit.residual - levels)), np.float64)
+    step = int(step_size(plan.step_index))
+    strengths = choose_strengths(missing[:, ~hidden], found[:, ~hidden], step)
+    components = restore(components, found, strengths, step)
+    plan = replace(plan, strengths=strengths)
+    return replace(unit, plan=plan, decoded=shown_pixels(components, unit.predicted, klt, concealed))
 
 
 def _inverse_blocks(coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

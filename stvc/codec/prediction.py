@@ -17,7 +17,7 @@ from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import warp
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, forward, planes_of
+from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, planes_of
 from stvc.native import kernels
 
 
@@ -87,7 +87,7 @@ def reference_coefficients(
     h, w = state.shape[0] // BLOCK, state.shape[1] // BLOCK
     flat = np.broadcast_to(klt.mean[:, None, None], (c, BLOCK, BLOCK))
     grid = (h, w) if tokens is None else (1, len(tokens))
-    mean = np.broadcast_to(forward(klt.forward(flat)), (c, *grid, COEFFICIENTS))
+    mean = np.broadcast_to(klt.coefficients(flat), (c, *grid, COEFFICIENTS))
     nothing = not bool((state.recent_day > NEVER).any())
 
     def turn(planes: I32) -> I32:
@@ -95,7 +95,7 @@ def reference_coefficients(
         if tokens is not None:
             blocks = blocks_of(moved)[:, tokens // w, tokens % w]
             moved = np.asarray(planes_of(blocks[:, None]), np.int32)
-        return forward(klt.forward(moved))
+        return klt.coefficients(moved)
 
     background = mean if state.background is None else turn(state.background)
     recent = background if nothing else turn(state.recent)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.transform import FRACTION_BITS, I32
+from stvc.codec.transform import BLOCK, COEFFICIENTS, F64, FRACTION_BITS, I32, PARTS, forward
 from stvc.native import kernels
 
 _SCALE_BITS = 14
-_MOST_BANDS = 64
-# ^ of the native kernel
+MOST_BANDS = 64
+"""Of native kernels."""
 _MAX_JOINT = 16
 """Bands beyond this count are decorrelated in runs of 16: the matrix stays small in the header."""
 
@@ -29,13 +30,48 @@ class Klt:
     spread: npt.NDArray[np.uint8]
     """(C,) ``8 log2(standard deviation in DN)`` per component: a prior for the entropy model."""
 
+    @cached_property
+    def _onward(self) -> F64:
+        return self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS)
+
+    @cached_property
+    def backward(self) -> F64:
+        """(C, C) float64: what mixes components to bands."""
+        return np.ascontiguousarray(self.matrix.T * 0.5 ** (_SCALE_BITS + FRACTION_BITS))
+        # ^ a matrix divided by a power of two loses no bit, and spares a pass
+
     def forward(self, planes: npt.NDArray[np.generic]) -> I32:
         """(C, H, W) DN to (C, H, W) components in units of 2**-4 DN, exact."""
-        return _mixed(self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS), planes)
+        return _mixed(self._onward, planes)
 
     def inverse(self, planes: npt.NDArray[np.generic]) -> I32:
         """(C, H, W) components in units of 2**-4 DN to (C, H, W) int32 DN (not clipped), exact."""
-        return _mixed(self.matrix.T * 0.5 ** (_SCALE_BITS + FRACTION_BITS), planes)
+        return _mixed(self.backward, planes)
+
+    def coefficients(
+        self, planes: npt.NDArray[np.generic], mixed: I32 | None = None
+    ) -> I32:
+        """(C, H, W) DN to (C, H/8, W/8, 64) coefficients of their components.
+
+        The components are left in ``mixed`` (C, H, W), if it is given.
+        """
+        if kernels is None or len(planes) > MOST_BANDS:
+            components = self.forward(planes)
+            if mixed is not None:
+                mixed[...] = components
+            return forward(components)
+        c, height, width = planes.shape
+        kind = np.uint16 if planes.dtype == np.uint16 else np.int32
+        out = np.empty((c, height // BLOCK, width // BLOCK, COEFFICIENTS), np.int32)
+        kernels.forward_unit(
+            PARTS,
+            self._onward,
+            planes.shape,
+            np.ascontiguousarray(planes, kind),
+            mixed,
+            out,
+        )
+        return out
 
     def to_header(self) -> dict[str, Any]:
         """JSON form."""
@@ -55,9 +91,8 @@ class Klt:
 
 def _mixed(matrix: npt.NDArray[np.floating], planes: npt.NDArray[np.generic]) -> I32:
     """Mix planes (C, H, W) by integers over a power of two, rounded half up."""
-    # a matrix divided by a power of two loses no bit, and spares a pass
     c, h, w = planes.shape
-    if kernels is not None and c <= _MOST_BANDS:
+    if kernels is not None and c <= MOST_BANDS:
         kind = np.uint16 if planes.dtype == np.uint16 else np.int32
         out = np.empty((c, h, w), np.int32)
         given = np.ascontiguousarray(planes, kind)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from stvc.codec.prediction import ReferenceCoefficients, predict
 from stvc.codec.quantize import dequantize, step_size, token_steps
 from stvc.codec.restoration import Scene, corrections, restore
-from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, I32, blocks_of, inverse
+from stvc.codec.spectral import MOST_BANDS, Klt
+from stvc.codec.transform import BLOCK, I32, PARTS, blocks_of, inverse
 from stvc.codec.unit_plan import UnitPlan
 from stvc.native import kernels
 
@@ -46,13 +46,56 @@ def synthesize(
     -------
     array, (C, H, W) uint16
     """
-    steps = token_steps(plan.step_index, importance)[None, :, :, None]
+    steps = token_steps(plan.step_index, importance)
+    if not plan.strengths.any():
+        return unrestored_pixels(predicted, symbols, steps, plan.shrink, klt, concealed)
+    steps = steps[None, :, :, None]
     decoded = inverse(predicted + dequantize(symbols, steps, plan.shrink))
-    if plan.strengths.any():
-        scene = Scene(plan.step_index, klt.spread, importance, unpredicted)
-        wanted = corrections(decoded, inverse(predicted), symbols, scene)
-        decoded = restore(decoded, wanted, plan.strengths, int(step_size(plan.step_index)))
+    scene = Scene(plan.step_index, klt.spread, importance, unpredicted)
+    wanted = corrections(decoded, inverse(predicted), symbols, scene)
+    decoded = restore(decoded, wanted, plan.strengths, int(step_size(plan.step_index)))
     return shown_pixels(decoded, predicted, klt, concealed)
+
+
+def unrestored_pixels(
+    predicted: I32,
+    symbols: I32,
+    steps: npt.NDArray[np.int64],
+    shrink: tuple[int, int],
+    klt: Klt,
+    concealed: npt.NDArray[np.bool_],
+    *,
+    show: bool = True,
+) -> npt.NDArray[np.uint16]:
+    """Decode pixels of a unit that is not restored; arguments as for `synthesize`.
+
+    Parameters
+    ----------
+    steps : array, (h, w) int64
+        Of each token.
+    shrink : (int, int)
+        See `stvc.codec.quantize.dequantize`.
+    show : bool
+        False: what concealed pixels show is of no interest.
+    """
+    c, h, w, _ = predicted.shape
+    if kernels is None or c > MOST_BANDS:
+        decoded = inverse(predicted + dequantize(symbols, steps[None, :, :, None], shrink))
+        return shown_pixels(decoded, predicted, klt, concealed)
+    out = np.empty((c, h * BLOCK, w * BLOCK), np.uint16)
+    kernels.decode_unit(
+        PARTS,
+        klt.backward,
+        (c, h, w),
+        np.ascontiguousarray(predicted, np.int32),
+        np.ascontiguousarray(symbols, np.int32),
+        np.ascontiguousarray(steps, np.int64),
+        shrink,
+        np.ascontiguousarray(concealed),
+        show,
+        out,
+    )
+    return out
 
 
 def shown_pixels(

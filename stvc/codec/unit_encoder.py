@@ -253,8 +253,14 @@ def cheaper_coder(network_bits: float, plain_bits: float, scales: int) -> int:
     return PLAIN if plain_bits + _SCALE_BITS * scales < network_bits else NETWORK
 
 
-def finish_unit(unit: UnitAnalysis, context: UnitContext, restored: bool) -> UnitAnalysis:
-    """Decode an analyzed unit as `encode_unit` will; one of which nothing is visible is done."""
+def finish_unit(
+    unit: UnitAnalysis, context: UnitContext, restored: bool, *, show: bool = True
+) -> UnitAnalysis:
+    """Decode an analyzed unit as `encode_unit` will; one of which nothing is visible is done.
+
+    ``show`` as for `finished`.
+    """
     if (unit.importance == SKIPPED).all():
         return unit
-    return finished(unit, context.klt, context.hidden, coarse=context.coarse, restored=restored)
+    coarse = context.coarse
+    return finished(unit, context.klt, context.hidden, coarse=coarse, restored=restored, show=show)

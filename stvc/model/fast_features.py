@@ -18,6 +18,7 @@ from stvc.codec.profiles import profiles_of
 from stvc.codec.quantize import SKIPPED, STEP_OCTAVE
 from stvc.model.fast_architecture import LOW, MOVES, PLANES, SIDE, TOP
 from stvc.model.features import FrameSide, in_steps, log2_units
+from stvc.native import kernels
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -83,16 +84,32 @@ def fast_features(
     c, h, w, _ = predicted.shape
     flat = importance.reshape(-1)
     rows = np.flatnonzero(flat != SKIPPED)
-    m, everything = len(rows), len(rows) == h * w
-    known = np.zeros((c, m, 64 * PLANES + SIDE), np.uint8)
+    known = np.zeros((c, len(rows), 64 * PLANES + SIDE), np.uint8)
+    moves = np.zeros((c, len(rows), LOW, MOVES), np.int16)
+    gather = plain_inputs if kernels is None else native_inputs
+    gather(refs, predicted, steps.reshape(-1), rows, known, moves)
+    known[..., 64 * PLANES :] = _side(refs, flat, rows, profiles, spread, frame)
+    return FastFeatures((h, w), rows, known, moves)
+
+
+def plain_inputs(
+    refs: ReferenceCoefficients,
+    predicted: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.intp],
+    known: U8,
+    moves: I16,
+) -> None:
+    """Write what references say of tokens ``rows`` into both of `FastFeatures`' arrays."""
+    c, h, w, _ = predicted.shape
+    everything = len(rows) == h * w
 
     def coded(plane: npt.NDArray[np.int32], k: int) -> npt.NDArray[np.int32]:
         tokens = plane[k].reshape(h * w, 64)
         return np.asarray(tokens if everything else tokens[rows], np.int32)
 
-    per_step = np.float32(8) / steps.reshape(-1)[rows].astype(np.float32)[:, None]
-    blank = not refs.has_background and not bool((refs.recent_age >= 0).any())
-    for k in range(0 if blank else c):
+    per_step = np.float32(8) / steps[rows].astype(np.float32)[:, None]
+    for k in range(0 if refs.unpredicted else c):
         mean = refs.mean[k, 0, 0]
         about = coded(predicted, k)
         recent, second = coded(refs.recent, k), coded(refs.second, k)
@@ -105,14 +122,34 @@ def fast_features(
             x = (a - b).astype(np.float32)
             x *= per_step
             _levels(x, known[k, :, 64 * j : 64 * (j + 1)])
-    known[..., 64 * PLANES :] = _side(refs, flat, rows, profiles, spread, frame)
-    moves = np.zeros((c, m, LOW, MOVES), np.int16)
-    low_steps = steps.reshape(-1)[rows][None, :, None]
+    low_steps = steps[rows][None, :, None]
     low = [predicted, refs.recent, refs.background, refs.mean, refs.second, refs.average]
     about, *others = (np.asarray(p.reshape(c, h * w, 64)[..., :LOW][:, rows]) for p in low)
     for j, other in enumerate(others):
         moves[..., j] = in_steps(other - about, low_steps)
-    return FastFeatures((h, w), rows, known, moves)
+
+
+def native_inputs(
+    refs: ReferenceCoefficients,
+    predicted: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.intp],
+    known: U8,
+    moves: I16,
+) -> None:
+    """Do what `plain_inputs` does on a native kernel."""
+    assert kernels is not None
+    planes = refs.recent, refs.second, refs.average, refs.background
+    kernels.unit_inputs(
+        (len(predicted), len(steps), refs.unpredicted),
+        np.ascontiguousarray(rows, np.int64),
+        np.ascontiguousarray(steps, np.int64),
+        np.ascontiguousarray(predicted),
+        *(None if p is refs.mean else np.ascontiguousarray(p) for p in planes),
+        np.ascontiguousarray(refs.mean[:, 0, 0]),
+        known,
+        moves,
+    )
 
 
 def _side(
@@ -125,19 +162,14 @@ def _side(
 ) -> U8:
     """(C, M, SIDE) scalars."""
     c, m = len(profiles), len(rows)
-    side = np.zeros((c, m, SIDE), np.int64)
+    side = np.zeros((c, 1, SIDE), np.int64)
     step = frame.step_index * 8 // STEP_OCTAVE
     side[..., 0] = step
     side[..., 1] = (spread.astype(np.int64) - step + 48)[:, None]
     for k in range(c):
-        side[k, :, 2 + min(k, 4)] = 64
+        side[k, 0, 2 + min(k, 4)] = 64
     side[..., 7] = log2_units(c, 16)
-    for position, age in ((8, refs.recent_age), (10, refs.second_age)):
-        days = age.reshape(-1)[rows].astype(np.int64)
-        side[..., position] = log2_units(days + 1) * (days >= 0)
-        side[..., position + 1] = np.where(days < 0, 64, 0)
     side[..., 12] = 0 if refs.has_background else 64
-    side[..., 13] = flat[rows].astype(np.int64) * 16
     side[..., 14] = log2_units(max(frame.gsd, 1))
     table = profiles_of(refs.generation)[profiles]
     for at, frequency in ((15, 0), (19, 40)):
@@ -147,4 +179,14 @@ def _side(
     side[..., 25] = 64 if refs.two_sided else 0
     side[..., 26] = (64 * (profiles == 0))[:, None]
     side[..., 27] = 64 * m // max(len(flat), 1)
-    return np.clip(side, 0, TOP).astype(np.uint8)
+    out = np.repeat(np.clip(side, 0, TOP).astype(np.uint8), m, 1)
+    for position, age in ((8, refs.recent_age), (10, refs.second_age)):
+        days = age.reshape(-1)[rows]
+        out[..., position] = _AGES.take(days + 1, mode="clip")
+        out[..., position + 1] = np.where(days < 0, 64, 0)
+    out[..., 13] = np.minimum(flat[rows].astype(np.int64) * 16, TOP)
+    return out
+
+
+_AGES = np.minimum(log2_units(np.arange(1 << 16)), TOP).astype(np.uint8)
+"""What ages of -1 days (none) and more read as; the last entry stands for all that are older."""

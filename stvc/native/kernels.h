@@ -367,6 +367,10 @@ enum { TRANSFORM_BANDS = 64 /* at most */, TRANSFORM_BLOCK = 64 /* pixels */ };
 void bands_mix(const double *matrix, int64_t bands, int64_t size, const void *planes, int wide,
                int32_t *out);
 
+/* The same of `count` pixels from number `first` on; bands of `out` are `next` numbers apart. */
+void bands_mix_part(const double *matrix, int64_t bands, int64_t size, const void *planes,
+                    int wide, int64_t first, int64_t count, int64_t next, int32_t *out);
+
 /* The kernel in four parts of (16, 16): even down and across, even and odd, odd and even, odd. */
 typedef struct {
     const double *forward; /* (4, pixels, coefficients) */

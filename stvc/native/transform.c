@@ -13,7 +13,7 @@ enum {
     HALF = SIDE / 2,
     PARTS = 4, /* even and odd down, times even and odd across */
     PART = HALF * HALF,
-    AT_ONCE = 256 /* pixels */
+    AT_ONCE = 64 /* pixels */
 };
 
 /* Rounds multiples of 2**-18 below 2**31 half up: a little more than they are, to the nearest. In
@@ -35,8 +35,10 @@ static void mix_some(const double *matrix, int64_t bands, const double *in, int6
                      int32_t *out)
 {
     for (int64_t i = 0; i < bands; i++) {
-        double sums[AT_ONCE] = {0};
-        for (int64_t j = 0; j < bands; j++) {
+        double sums[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; k++)
+            sums[k] = matrix[i * bands] * in[k];
+        for (int64_t j = 1; j < bands; j++) {
             const double weight = matrix[i * bands + j], *row = in + j * AT_ONCE;
             for (int k = 0; k < AT_ONCE; k++)
                 sums[k] += weight * row[k];
@@ -57,16 +59,25 @@ static void widen(const void *planes, int wide, int64_t at, int64_t n, double *o
             out[k] = ((const uint16_t *)planes)[at + k];
 }
 
+void bands_mix_part(const double *matrix, int64_t bands, int64_t size, const void *planes,
+                    int wide, int64_t first, int64_t count, int64_t next, int32_t *out)
+{
+    double in[TRANSFORM_BANDS * AT_ONCE];
+    for (int64_t at = 0; at < count; at += AT_ONCE) {
+        const int64_t n = count - at < AT_ONCE ? count - at : AT_ONCE;
+        for (int64_t j = 0; j < bands; j++) {
+            widen(planes, wide, j * size + first + at, n, in + j * AT_ONCE);
+            for (int64_t k = n; k < AT_ONCE; k++)
+                in[j * AT_ONCE + k] = 0;
+        }
+        mix_some(matrix, bands, in, next, n, out + at);
+    }
+}
+
 void bands_mix(const double *matrix, int64_t bands, int64_t size, const void *planes, int wide,
                int32_t *out)
 {
-    double in[TRANSFORM_BANDS * AT_ONCE] = {0};
-    for (int64_t at = 0; at < size; at += AT_ONCE) {
-        const int64_t n = size - at < AT_ONCE ? size - at : AT_ONCE;
-        for (int64_t j = 0; j < bands; j++)
-            widen(planes, wide, j * size + at, n, in + j * AT_ONCE);
-        mix_some(matrix, bands, in, size, n, out + at);
-    }
+    bands_mix_part(matrix, bands, size, planes, wide, 0, size, size, out);
 }
 
 /* ---- blocks ---- */

@@ -12,20 +12,11 @@ stvc_status unit_forward(const block_transform *t, const double *matrix, int64_t
                          int32_t *mixed, int32_t *out)
 {
     const int64_t strip = SIDE * width, size = height * width;
-    int32_t *room = malloc((size_t)(2 * bands * strip) * sizeof *room);
+    int32_t *room = malloc((size_t)(bands * strip) * sizeof *room);
     if (!room)
         return STVC_MEMORY;
-    int32_t *cut = room + bands * strip;
     for (int64_t at = 0; at < size; at += strip) {
-        for (int64_t c = 0; c < bands; c++) {
-            if (wide)
-                memcpy(cut + c * strip, (const int32_t *)planes + c * size + at,
-                       (size_t)strip * sizeof *cut);
-            else
-                for (int64_t k = 0; k < strip; k++)
-                    cut[c * strip + k] = ((const uint16_t *)planes)[c * size + at + k];
-        }
-        bands_mix(matrix, bands, strip, cut, 1, room);
+        bands_mix_part(matrix, bands, size, planes, wide, at, strip, strip, room);
         for (int64_t c = 0; c < bands; c++) {
             if (mixed)
                 memcpy(mixed + c * size + at, room + c * strip, (size_t)strip * sizeof *room);
