@@ -13,6 +13,7 @@ import numpy.typing as npt
 from stvc import threads
 from stvc.codec.analysis import analyze
 from stvc.codec.encoder import unclear_of
+from stvc.codec.frame_stats import clear_errors
 from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
 from stvc.codec.references import ReferenceState, linked_state
@@ -21,7 +22,6 @@ from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit_encoder import finish_unit
 from stvc.codec.unit_plan import Plans, UnitPlan
 from stvc.codec.waves import Span, spans
-from stvc.native import kernels
 from stvc.types import Series
 
 U16 = npt.NDArray[np.uint16]
@@ -131,21 +131,6 @@ def find_step(
         index = following
     best = min(tried, key=lambda k: (abs(tried[k] - psnr), k))
     return best, full[min(full, key=lambda k: abs(k - best))].plans
-
-
-def _error(decoded: U16, pixels: U16, unclear: npt.NDArray[np.bool_]) -> tuple[float, int]:
-    """Sum of squared errors of clear pixels (C, h, w), and number of samples.
-
-    What is decoded (C, H, W), and the flags (H, W), may be larger.
-    """
-    c, h, w = pixels.shape
-    if kernels is not None:
-        given = np.ascontiguousarray(pixels), np.ascontiguousarray(unclear)
-        sizes = c, h, w, *unclear.shape
-        error, count = kernels.squared_error(sizes, np.ascontiguousarray(decoded), *given)
-        return float(error), count
-    miss = (decoded[:, :h, :w].astype(np.int32) - pixels)[:, ~unclear[:h, :w]]
-    return float(np.square(miss, dtype=np.float64).sum()), miss.size
 
 
 def _psnr(mean: float) -> float:
@@ -259,4 +244,5 @@ class _Trials:
         unit = finish_unit(unit, context, place.settings.restored, show=moved)
         state.update(unit.decoded, context.unclear, context.day, unit.plan.shift)
         states[frame] = state
-        return *_error(unit.decoded, pixels, context.unclear), unit.plan
+        clear, error, _ = clear_errors(unit.decoded, pixels, context.unclear)
+        return float(error), clear * len(pixels), unit.plan

@@ -51,8 +51,9 @@ def fit_klts(series: Series, unclear: tuple[Bool, ...]) -> tuple[Klt, ...]:
     """
     klts = []
     for pixels, hidden in zip(series.pixels, unclear, strict=True):
-        t, y, x = np.unravel_index(spread_sample(hidden, _SAMPLES), hidden.shape)
-        klts.append(fit_klt(pixels[t, :, y, x]))
+        chosen = spread_sample(hidden, _SAMPLES)
+        bands = [pixels[:, k].take(chosen) for k in range(pixels.shape[1])]
+        klts.append(fit_klt(np.stack(bands, 1)))
     return tuple(klts)
 
 

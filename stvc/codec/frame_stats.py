@@ -12,6 +12,7 @@ import numpy.typing as npt
 from stvc.archive import FrameRecord
 from stvc.codec.structure import Link, chain
 from stvc.errors import CorruptError
+from stvc.native import kernels
 from stvc.types import GroupGrid
 
 if TYPE_CHECKING:
@@ -72,13 +73,37 @@ def error_stats(
         Largest absolute error; mean squared error as ``1 + round(32 log2(1 + mse))``, 0 where no
         pixel is clear; number of clear pixels (0 for a tile that is alone).
     """
-    count = int(clear.sum())
+    count, squares, largest = clear_errors(decoded, original, ~clear)
     if not count:
         return 0, 0, 0
-    miss = (original.astype(np.int64) - decoded)[:, clear]
-    mse = float((miss * miss).mean())
-    stored = 1 + round(_MSE_OCTAVE * np.log2(1 + mse))
-    return int(np.abs(miss).max()), stored, 0 if alone else count
+    stored = 1 + round(_MSE_OCTAVE * np.log2(1 + squares / (count * len(original))))
+    return largest, stored, 0 if alone else count
+
+
+def clear_errors(
+    decoded: U16, original: U16, unclear: npt.NDArray[np.bool_]
+) -> tuple[int, int, int]:
+    """Errors on clear pixels.
+
+    Parameters
+    ----------
+    decoded : array, (C, H, W) uint16
+    original : array, (C, h, w) uint16
+        Of the same pixels as far as it goes.
+    unclear : array, (H, W) bool
+
+    Returns
+    -------
+    (int, int, int)
+        Number of clear pixels, sum of all bands' squared errors, largest absolute error.
+    """
+    c, h, w = original.shape
+    if kernels is not None:
+        given = (np.ascontiguousarray(x) for x in (decoded, original, unclear))
+        count, squares, largest = kernels.squared_error((c, h, w, *unclear.shape), *given)
+        return count, squares, largest
+    miss = (decoded[:, :h, :w].astype(np.int64) - original)[:, ~unclear[:h, :w]]
+    return miss.shape[1], int((miss * miss).sum()), int(np.abs(miss).max(initial=0))
 
 
 def mean_squared_error(stored: int) -> float:

@@ -33,12 +33,19 @@ _OCTAVE_STEPS = np.rint(2.0 ** (np.arange(STEP_OCTAVE) / STEP_OCTAVE + 16)).asty
 
 def step_size(index: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
     """Return the quantization step in units of 2**-4 DN: ``2**(index / 32)`` DN, at least 1/16."""
-    i = np.clip(np.asarray(index, np.int64), 0, MAX_STEP_INDEX)
+    return np.asarray(_STEPS.take(index, mode="clip"))
+
+
+def _steps() -> npt.NDArray[np.int64]:
+    i = np.arange(MAX_STEP_INDEX + 1)
     shift = 16 - FRACTION_BITS - i // STEP_OCTAVE
     mantissa = _OCTAVE_STEPS[i % STEP_OCTAVE]
     right = np.maximum(shift, 0)
     down = (mantissa + (np.int64(1) << right >> 1)) >> right
     return np.asarray(np.where(shift >= 0, down, mantissa << np.maximum(-shift, 0)))
+
+
+_STEPS = _steps()
 
 
 def importance_class(hidden: npt.NDArray[np.bool_], coarse: bool) -> npt.NDArray[np.uint8]:

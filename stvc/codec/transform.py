@@ -89,8 +89,14 @@ def planes_of(blocks: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 def pad_to_blocks(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Repeat the last row and column of (..., H, W) until H and W are multiples of 8."""
     h, w = planes.shape[-2:]
-    pad = [(0, 0)] * (planes.ndim - 2) + [(0, -h % BLOCK), (0, -w % BLOCK)]
-    return np.pad(planes, pad, mode="edge") if any(p[1] for p in pad) else planes
+    down, across = -h % BLOCK, -w % BLOCK
+    if not (down or across):
+        return planes
+    out = np.empty((*planes.shape[:-2], h + down, w + across), planes.dtype)
+    out[..., :h, :w] = planes
+    out[..., :h, w:] = planes[..., -1:]
+    out[..., h:, :] = out[..., h - 1 : h, :]
+    return out
 
 
 def forward(planes: npt.NDArray[np.generic]) -> I32:

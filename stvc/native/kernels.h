@@ -639,10 +639,13 @@ typedef struct {
 } unit_pixels;
 stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t *out);
 
-/* Sum of squared differences of clear pixels: decoded (bands, height, stride) against pixels
- * (bands, height, width); flags (height, stride). Their number is `*count`. */
-int64_t unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
-                   int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride,
-                   int64_t *count);
+/* Of clear pixels: how many there are, and the squares of what decoded (bands, rows, stride) and
+ * original (bands, height, width) samples differ by; flags are (rows, stride). */
+typedef struct {
+    int64_t count, sum;
+    int32_t largest; /* difference */
+} unit_errors;
+unit_errors unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
+                       int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride);
 
 #endif

@@ -200,7 +200,7 @@ static inline void weigh(const int32_t *votes, int count, const float *frequenci
 
 /* Pixels that see the same get the same row of a step's table: where the latest one of each slot
  * is, and what it saw. */
-enum { SLOTS = 128 };
+enum { SLOT_BITS = 10, SLOTS = 1 << SLOT_BITS };
 typedef struct {
     int32_t row[SLOTS]; /* -1: none */
     mask_seen seen[SLOTS];
@@ -208,11 +208,17 @@ typedef struct {
 
 static inline int slot_of(const mask_seen *seen)
 {
+    /* Products that do not wait for each other. */
+    static const uint64_t odd[8] = {
+        UINT64_C(0x9E3779B97F4A7C15), UINT64_C(0xBF58476D1CE4E5B9), UINT64_C(0x94D049BB133111EB),
+        UINT64_C(0xD6E8FEB86659FD93), UINT64_C(0xA0761D6478BD642F), UINT64_C(0xE7037ED1A0B428DB),
+        UINT64_C(0x8EBC6AF09C88C6E3), UINT64_C(0x589965CC75374CC3),
+    };
     uint64_t words[8], hash = 0;
     memcpy(words, seen, sizeof words);
     for (int k = 0; k < 8; k++)
-        hash = (hash ^ words[k]) * UINT64_C(0x9E3779B97F4A7C15);
-    return (int)(hash >> 57);
+        hash += (words[k] ^ words[k] >> 32) * odd[k];
+    return (int)((hash ^ hash >> 29) * odd[0] >> (64 - SLOT_BITS));
 }
 
 /* Frequencies of one pixel where the network corrects the votes; false if a class is none. */

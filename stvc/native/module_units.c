@@ -181,12 +181,13 @@ static PyObject *squared_error(PyObject *self, PyObject *args)
     else if (stvc_holds(&v[DECODED], 2, bands * rows * stride, "decoded") &&
              stvc_holds(&v[PIXELS], 2, bands * height * width, "pixels") &&
              stvc_holds(&v[UNCLEAR], 1, rows * stride, "unclear")) {
-        int64_t sum, count;
+        unit_errors found;
         Py_BEGIN_ALLOW_THREADS
-        sum = unit_error(v[DECODED].buf, v[PIXELS].buf, v[UNCLEAR].buf, bands, height, width, rows,
-                         stride, &count);
+        found = unit_error(v[DECODED].buf, v[PIXELS].buf, v[UNCLEAR].buf, bands, height, width,
+                           rows, stride);
         Py_END_ALLOW_THREADS
-        result = Py_BuildValue("LL", (long long)sum, (long long)count);
+        result = Py_BuildValue("LLi", (long long)found.count, (long long)found.sum,
+                               (int)found.largest);
     }
     stvc_release(v, VIEWS);
     return result;
@@ -527,7 +528,7 @@ PyMethodDef stvc_unit_functions[] = {
      "out uint16)"},
     {"squared_error", squared_error, METH_VARARGS,
      "squared_error((bands, height, width, rows, stride), decoded uint16, pixels uint16, "
-     "unclear bool) -> (sum, count)"},
+     "unclear bool) -> (clear pixels, sum, largest)"},
     {"begin_trunk", begin_trunk, METH_VARARGS,
      "begin_trunk(trunk layer, layer of earlier components, rows, features uint8, "
      "earlier uint8 or None, heard uint8, told uint8)"},

@@ -227,29 +227,31 @@ stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t
 }
 
 STVC_CLONES
-static int64_t row_error(const uint16_t *a, const uint16_t *b, const uint8_t *unclear, int64_t n)
+static void row_error(const uint16_t *a, const uint16_t *b, const uint8_t *unclear, int64_t n,
+                      unit_errors *found)
 {
     int64_t sum = 0;
+    int32_t largest = 0;
     for (int64_t k = 0; k < n; k++) {
-        const int64_t miss = unclear[k] ? 0 : (int64_t)a[k] - b[k];
-        sum += miss * miss;
+        int32_t miss = (int32_t)a[k] - b[k];
+        miss = unclear[k] ? 0 : miss < 0 ? -miss : miss;
+        largest = miss > largest ? miss : largest;
+        sum += (int64_t)((uint64_t)(uint32_t)miss * (uint32_t)miss);
     }
-    return sum;
+    found->sum += sum;
+    found->largest = largest > found->largest ? largest : found->largest;
 }
 
-int64_t unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
-                   int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride,
-                   int64_t *count)
+unit_errors unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
+                       int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride)
 {
-    int64_t sum = 0;
-    *count = 0;
+    unit_errors found = {0};
     for (int64_t y = 0; y < height; y++) {
         for (int64_t x = 0; x < width; x++)
-            *count += !unclear[y * stride + x];
+            found.count += !unclear[y * stride + x];
         for (int64_t c = 0; c < bands; c++)
-            sum += row_error(decoded + (c * rows + y) * stride, pixels + (c * height + y) * width,
-                             unclear + y * stride, width);
+            row_error(decoded + (c * rows + y) * stride, pixels + (c * height + y) * width,
+                      unclear + y * stride, width, &found);
     }
-    *count *= bands;
-    return sum;
+    return found;
 }
