@@ -136,6 +136,47 @@ static inline __attribute__((always_inline)) void unfold(const double *from, dou
     }
 }
 
+STVC_CLONES
+static void forward_row_any(const block_transform *t, const int32_t *plane, int64_t width, int32_t *out)
+{
+    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, out += TRANSFORM_BLOCK) {
+        double parts[TRANSFORM_BLOCK], found[TRANSFORM_BLOCK];
+        for (int y = 0; y < HALF; y++) {
+            double rows[2][SIDE];
+            for (int x = 0; x < SIDE; x++) {
+                rows[0][x] = plane[y * width + x];
+                rows[1][x] = plane[(SIDE - 1 - y) * width + x];
+            }
+            fold(rows[0], rows[1], parts + y * HALF);
+        }
+        multiply_any(t->forward, parts, found);
+        int32_t whole[TRANSFORM_BLOCK];
+        for (int k = 0; k < TRANSFORM_BLOCK; k++)
+            whole[k] = rounded(found[k]);
+        for (int k = 0; k < TRANSFORM_BLOCK; k++)
+            out[t->order[k]] = whole[k];
+    }
+}
+
+STVC_CLONES
+static void inverse_row_any(const block_transform *t, const int32_t *in, int64_t width, int32_t *plane)
+{
+    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, in += TRANSFORM_BLOCK) {
+        double numbers_in[TRANSFORM_BLOCK], parts[TRANSFORM_BLOCK];
+        for (int k = 0; k < TRANSFORM_BLOCK; k++)
+            numbers_in[k] = in[t->order[k]];
+        multiply_any(t->inverse, numbers_in, parts);
+        for (int y = 0; y < HALF; y++) {
+            double rows[2][SIDE];
+            unfold(parts + y * HALF, rows[0], rows[1]);
+            for (int x = 0; x < SIDE; x++) {
+                plane[y * width + x] = rounded(rows[0][x]);
+                plane[(SIDE - 1 - y) * width + x] = rounded(rows[1][x]);
+            }
+        }
+    }
+}
+
 #define NAMED(name) name##_any
 #define TARGET STVC_CLONES
 #include "transform_lanes.h"
@@ -166,6 +207,119 @@ static inline void multiply_wide(const double *matrix, const double *in, double 
 #pragma GCC unroll 8
     for (int v = 0; v < PARTS * EACH; v++)
         _mm512_storeu_pd(out + v * WIDE, sums[v]);
+}
+
+/* Where each of 64 numbers comes from, in four vectors. */
+typedef struct {
+    __m512i from[4];
+} permutation;
+
+/* The inverse of an order, or the order itself: out[k] is what lies at from[k]. */
+TARGET
+static permutation permuted(const uint8_t *order, int back)
+{
+    int32_t from[TRANSFORM_BLOCK] = {0};
+    for (int k = 0; k < TRANSFORM_BLOCK; k++)
+        from[back ? k : order[k]] = back ? order[k] : k;
+    permutation p;
+    for (int v = 0; v < 4; v++)
+        p.from[v] = _mm512_loadu_si512(from + 16 * v);
+    return p;
+}
+
+TARGET
+static inline __m512i pick(const __m512i *in, __m512i from)
+{
+    const __m512i low = _mm512_permutex2var_epi32(in[0], from, in[1]);
+    const __m512i high = _mm512_permutex2var_epi32(in[2], from, in[3]);
+    const __mmask16 upper = _mm512_test_epi32_mask(from, _mm512_set1_epi32(32));
+    return _mm512_mask_blend_epi32(upper, low, high);
+}
+
+/* Rounds as `rounded` does. */
+TARGET
+static inline __m256i whole_of(__m512d x)
+{
+    x = _mm512_add_pd(_mm512_add_pd(x, _mm512_set1_pd(LITTLE)), _mm512_set1_pd(GREAT));
+    return _mm512_cvtepi64_epi32(_mm512_castpd_si512(x));
+}
+
+TARGET
+static inline __m512d reversed(__m512d x)
+{
+    return _mm512_permutexvar_pd(_mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7), x);
+}
+
+TARGET
+static inline __m512d row_of(const int32_t *row)
+{
+    return _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)row));
+}
+
+TARGET
+static void forward_row_wide(const block_transform *t, const int32_t *plane, int64_t width,
+                             int32_t *out)
+{
+    const permutation p = permuted(t->order, 0);
+    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, out += TRANSFORM_BLOCK) {
+        double parts[TRANSFORM_BLOCK], found[TRANSFORM_BLOCK];
+        for (int y = 0; y < HALF; y++) {
+            const __m512d top = row_of(plane + y * width);
+            const __m512d low = row_of(plane + (SIDE - 1 - y) * width);
+            const __m512d sum = _mm512_add_pd(top, low), rest = _mm512_sub_pd(top, low);
+            const __m512d sum_back = reversed(sum), rest_back = reversed(rest);
+            double *to = parts + y * HALF;
+            _mm256_storeu_pd(to, _mm512_castpd512_pd256(_mm512_add_pd(sum, sum_back)));
+            _mm256_storeu_pd(to + PART, _mm512_castpd512_pd256(_mm512_sub_pd(sum, sum_back)));
+            _mm256_storeu_pd(to + 2 * PART, _mm512_castpd512_pd256(_mm512_add_pd(rest, rest_back)));
+            _mm256_storeu_pd(to + 3 * PART, _mm512_castpd512_pd256(_mm512_sub_pd(rest, rest_back)));
+        }
+        multiply_wide(t->forward, parts, found);
+        __m512i whole[PARTS];
+        for (int v = 0; v < PARTS; v++)
+            whole[v] = _mm512_inserti64x4(
+                _mm512_castsi256_si512(whole_of(_mm512_loadu_pd(found + v * PART))),
+                whole_of(_mm512_loadu_pd(found + v * PART + SIDE)), 1);
+        for (int v = 0; v < PARTS; v++)
+            _mm512_storeu_si512(out + v * PART, pick(whole, p.from[v]));
+    }
+}
+
+TARGET
+static void inverse_row_wide(const block_transform *t, const int32_t *in, int64_t width,
+                             int32_t *plane)
+{
+    const permutation p = permuted(t->order, 1);
+    for (int64_t b = 0; b < width / SIDE; b++, plane += SIDE, in += TRANSFORM_BLOCK) {
+        double numbers_in[TRANSFORM_BLOCK], parts[TRANSFORM_BLOCK];
+        __m512i given[PARTS];
+        for (int v = 0; v < PARTS; v++)
+            given[v] = _mm512_loadu_si512(in + v * PART);
+        for (int v = 0; v < PARTS; v++) {
+            const __m512i one = pick(given, p.from[v]);
+            _mm512_storeu_pd(numbers_in + v * PART,
+                             _mm512_cvtepi32_pd(_mm512_castsi512_si256(one)));
+            _mm512_storeu_pd(numbers_in + v * PART + SIDE,
+                             _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(one, 1)));
+        }
+        multiply_wide(t->inverse, numbers_in, parts);
+        for (int y = 0; y < HALF; y++) {
+            const double *from = parts + y * HALF;
+            const __m256d ee = _mm256_loadu_pd(from), eo = _mm256_loadu_pd(from + PART);
+            const __m256d oe = _mm256_loadu_pd(from + 2 * PART);
+            const __m256d oo = _mm256_loadu_pd(from + 3 * PART);
+            const __m256d even = _mm256_add_pd(ee, oe), odd = _mm256_add_pd(eo, oo);
+            const __m256d even_low = _mm256_sub_pd(ee, oe), odd_low = _mm256_sub_pd(eo, oo);
+            const __m512d top = _mm512_insertf64x4(
+                _mm512_castpd256_pd512(_mm256_add_pd(even, odd)),
+                _mm256_permute4x64_pd(_mm256_sub_pd(even, odd), 0x1B), 1);
+            const __m512d low = _mm512_insertf64x4(
+                _mm512_castpd256_pd512(_mm256_add_pd(even_low, odd_low)),
+                _mm256_permute4x64_pd(_mm256_sub_pd(even_low, odd_low), 0x1B), 1);
+            _mm256_storeu_si256((__m256i *)(plane + y * width), whole_of(top));
+            _mm256_storeu_si256((__m256i *)(plane + (SIDE - 1 - y) * width), whole_of(low));
+        }
+    }
 }
 #include "transform_lanes.h"
 #undef NAMED
