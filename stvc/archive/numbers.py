@@ -8,8 +8,12 @@ contexts that vote with their counts. All arithmetic is on integers. See `docs/f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, cast
 
 from stvc.errors import CorruptError
+from stvc.native import kernels
 
 _START, _SEEN = 2, 8
 """Counts of a flag that was never seen, and what seeing it once adds."""
@@ -24,6 +28,47 @@ _NODE, _PLACE, _COLUMN = 10, 20, 22
 _TOP_BITS = 2
 _PIECE = 8
 _WORD = 2**32
+
+
+class Numbers(Protocol):
+    """Codes numbers: what `NumberCoder` and its native twin have in common."""
+
+    def number(
+        self, column: int, contexts: tuple[int, ...], value: int = 0, *, signed: bool = False
+    ) -> int:
+        """Code one number; see `NumberCoder.number`."""
+        ...
+
+
+class Writing(Numbers, Protocol):
+    """Numbers on their way to bytes."""
+
+    def finish(self) -> bytes:
+        """Return the bytes; see `NumberEncoder.finish`."""
+        ...
+
+
+def writing() -> Writing:
+    """Begin to write numbers, in C where native kernels are."""
+    return NumberEncoder() if kernels is None else cast(Writing, kernels.Numbers())
+
+
+@contextmanager
+def reading(block: bytes) -> Iterator[Numbers]:
+    """Read numbers from a block, in C where native kernels are.
+
+    Raises
+    ------
+    CorruptError
+        If no encoder writes such a block.
+    """
+    if kernels is None:
+        yield NumberDecoder(block)
+        return
+    try:
+        yield cast(Numbers, kernels.Numbers(block))
+    except kernels.ImpossibleBits as error:
+        raise CorruptError(f"numbers that no encoder writes ({error})") from None
 
 
 class _Counts(dict[int, list[int]]):

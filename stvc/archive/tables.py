@@ -11,7 +11,7 @@ import numpy as np
 
 from stvc.archive.columns import I64
 from stvc.archive.keys import Kind
-from stvc.archive.numbers import NumberCoder, NumberDecoder, NumberEncoder
+from stvc.archive.numbers import Numbers, reading, writing
 from stvc.errors import CorruptError
 
 MOST_ROWS = 768
@@ -48,7 +48,7 @@ def encode_tables(keys: I64, numbers: I64, frames: I64) -> bytes | None:
     tables = (keys, numbers, frames[:, 1:])
     if any(table.size and (table.min() < 0 or table.max() >= _BOUND) for table in tables):
         return None
-    coder = NumberEncoder()
+    coder = writing()
     rows = keys.tolist(), numbers.tolist(), frames.tolist()
     _walk_frames(coder, rows[2])
     _walk_units(coder, rows[0], rows[1], rows[2])
@@ -76,15 +76,15 @@ def decode_tables(block: bytes, units: int, frames: int) -> tuple[I64, I64, I64]
     """
     if units + frames > MOST_ROWS:
         raise CorruptError(f"{units} units and {frames} frames in tables for {MOST_ROWS}")
-    coder = NumberDecoder(block)
     rows = [[[0] * width for _ in range(n)] for n, width in ((units, 4), (units, 4), (frames, 6))]
-    _walk_frames(coder, rows[2])
-    _walk_units(coder, *rows)
+    with reading(block) as coder:
+        _walk_frames(coder, rows[2])
+        _walk_units(coder, *rows)
     found = [np.array(table, np.int64) for table in rows]
     return found[0].reshape(-1, 4), found[1].reshape(-1, 4), found[2].reshape(-1, 6)
 
 
-def _walk_frames(coder: NumberCoder, frames: list[Row]) -> None:
+def _walk_frames(coder: Numbers, frames: list[Row]) -> None:
     """Code each frame's stats, and then its time from those of the frames that it links to."""
     dates: Row = []
     seconds: dict[int, int] = {}
@@ -117,7 +117,7 @@ def _walk_frames(coder: NumberCoder, frames: list[Row]) -> None:
         last = row
 
 
-def _walk_units(coder: NumberCoder, keys: list[Row], numbers: list[Row], frames: list[Row]) -> None:
+def _walk_units(coder: Numbers, keys: list[Row], numbers: list[Row], frames: list[Row]) -> None:
     """Code the keys in payload order, and then the numbers in the order of keys."""
     followers: dict[tuple[int, ...], Row] = {}
     last = [0] * 4

@@ -276,7 +276,8 @@ def finished(
     strengths = choose_strengths(missing[:, ~hidden], found[:, ~hidden], step)
     components = restore(components, found, strengths, step)
     plan = replace(plan, strengths=strengths)
-    return replace(unit, plan=plan, decoded=shown_pixels(components, unit.predicted, klt, concealed))
+    decoded = shown_pixels(components, unit.predicted, klt, concealed)
+    return replace(unit, plan=plan, decoded=decoded)
 
 
 def _inverse_blocks(coefficients: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

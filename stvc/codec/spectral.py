@@ -32,7 +32,7 @@ class Klt:
 
     @cached_property
     def _onward(self) -> F64:
-        return self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS)
+        return np.asarray(self.matrix * 0.5 ** (_SCALE_BITS - FRACTION_BITS), np.float64)
 
     @cached_property
     def backward(self) -> F64:
@@ -48,9 +48,7 @@ class Klt:
         """(C, H, W) components in units of 2**-4 DN to (C, H, W) int32 DN (not clipped), exact."""
         return _mixed(self.backward, planes)
 
-    def coefficients(
-        self, planes: npt.NDArray[np.generic], mixed: I32 | None = None
-    ) -> I32:
+    def coefficients(self, planes: npt.NDArray[np.generic], mixed: I32 | None = None) -> I32:
         """(C, H, W) DN to (C, H/8, W/8, 64) coefficients of their components.
 
         The components are left in ``mixed`` (C, H, W), if it is given.

@@ -648,4 +648,35 @@ typedef struct {
 unit_errors unit_error(const uint16_t *decoded, const uint16_t *pixels, const uint8_t *unclear,
                        int64_t bands, int64_t height, int64_t width, int64_t rows, int64_t stride);
 
+/* ---- numbers.c ---- */
+
+enum { NUMBER_VOTERS = 4, NUMBER_LIMIT = 1 << 10 /* of columns and contexts */ };
+
+typedef struct {
+    uint32_t key;
+    uint16_t seen[2]; /* zeros and ones */
+    uint8_t used;
+} number_slot;
+
+/* Writes numbers, or reads those of a block, which is the caller's and outlives it. */
+typedef struct {
+    number_slot *slots;
+    size_t room, count; /* a power of two; how many are used */
+    uint64_t low;
+    uint32_t range, point;
+    int decodes;
+    const uint8_t *block;
+    size_t size, at;
+    uint8_t *bytes;
+    size_t written, space;
+} number_coder;
+
+stvc_status number_coder_start(number_coder *c, const uint8_t *block, size_t size);
+void number_coder_free(number_coder *c);
+/* Code a number below 2**60 in magnitude; up to NUMBER_VOTERS - 1 contexts. */
+stvc_status number_code(number_coder *c, uint32_t column, const uint32_t *contexts, int count,
+                        int is_signed, int64_t *number);
+/* Close off what was written: `bytes`, without zeros at the end. */
+stvc_status number_coder_finish(number_coder *c);
+
 #endif

@@ -10,7 +10,7 @@
 #define STVC_SOURCES ""
 #endif
 
-static PyObject *impossible; /* exception: bits that no encoder writes */
+PyObject *stvc_impossible;
 
 PyObject *stvc_raise(stvc_status status)
 {
@@ -18,7 +18,7 @@ PyObject *stvc_raise(stvc_status status)
     case STVC_MEMORY:
         return PyErr_NoMemory();
     case STVC_IMPOSSIBLE:
-        PyErr_SetString(impossible, "no encoder writes these bits");
+        PyErr_SetString(stvc_impossible, "no encoder writes these bits");
         return NULL;
     default:
         PyErr_SetString(PyExc_ValueError, "an argument is outside of what it may be");
@@ -55,7 +55,7 @@ static int enter(int *busy)
     return *busy = 1;
 }
 
-static void free_object(PyObject *self)
+void stvc_free_object(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     freefunc release_memory = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -128,7 +128,7 @@ static void walk_dealloc(PyObject *object)
     MaskWalk *self = (MaskWalk *)object;
     mask_walk_free(&self->walk);
     stvc_release(self->views, MASK_VIEWS);
-    free_object(object);
+    stvc_free_object(object);
 }
 
 static PyObject *walk_next(PyObject *object, PyObject *args)
@@ -310,7 +310,7 @@ static PyObject *decoder_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void decoder_dealloc(PyObject *self)
 {
     PyBuffer_Release(&((Decoder *)self)->payload);
-    free_object(self);
+    stvc_free_object(self);
 }
 
 static PyObject *decoder_uniform(PyObject *object, PyObject *args)
@@ -427,7 +427,7 @@ static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void encoder_dealloc(PyObject *self)
 {
     range_encoder_free(&((Encoder *)self)->coder);
-    free_object(self);
+    stvc_free_object(self);
 }
 
 static PyObject *encoder_uniform(PyObject *object, PyObject *args)
@@ -1345,15 +1345,17 @@ PyMODINIT_FUNC PyInit__kernels(void)
     PyObject *module = PyModule_Create(&definition);
     if (!module)
         return NULL;
-    impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
+    stvc_impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
     PyObject *walk = PyType_FromSpec(&walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
-             *encoder = PyType_FromSpec(&encoder_spec);
-    if (!impossible || !walk || !decoder || !encoder ||
+             *encoder = PyType_FromSpec(&encoder_spec),
+             *numbers = PyType_FromSpec(&stvc_numbers_spec);
+    if (!stvc_impossible || !walk || !decoder || !encoder || !numbers ||
         PyModule_AddFunctions(module, stvc_unit_functions) ||
-        PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
+        PyModule_AddObjectRef(module, "ImpossibleBits", stvc_impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||
         PyModule_AddObjectRef(module, "Encoder", encoder) ||
+        PyModule_AddObjectRef(module, "Numbers", numbers) ||
         PyModule_AddStringConstant(module, "SOURCES", STVC_SOURCES)) {
         Py_DECREF(module);
         module = NULL;
@@ -1361,5 +1363,6 @@ PyMODINIT_FUNC PyInit__kernels(void)
     Py_XDECREF(walk);
     Py_XDECREF(decoder);
     Py_XDECREF(encoder);
+    Py_XDECREF(numbers);
     return module;
 }

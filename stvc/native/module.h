@@ -11,12 +11,18 @@ PyObject *stvc_raise(stvc_status status);
 /* Whether a buffer holds `count` aligned items of `size` bytes; any number if count < 0. */
 int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name);
 void stvc_release(Py_buffer *views, int count);
+void stvc_free_object(PyObject *self);
 
 typedef struct {
     PyObject_HEAD
     range_encoder coder;
     int busy;
 } Encoder;
+
+/* The type of module_numbers.c. */
+extern PyType_Spec stvc_numbers_spec;
+/* The exception for bits that no encoder writes. */
+extern PyObject *stvc_impossible;
 
 /* Functions of module_units.c, and its method of `Encoder`. */
 extern PyMethodDef stvc_unit_functions[];

@@ -230,15 +230,16 @@ STVC_CLONES
 static void row_error(const uint16_t *a, const uint16_t *b, const uint8_t *unclear, int64_t n,
                       unit_errors *found)
 {
-    int64_t sum = 0;
+    uint64_t sum = 0;
     int32_t largest = 0;
     for (int64_t k = 0; k < n; k++) {
         int32_t miss = (int32_t)a[k] - b[k];
-        miss = unclear[k] ? 0 : miss < 0 ? -miss : miss;
+        miss = miss < 0 ? -miss : miss;
+        miss &= -(int32_t)(unclear[k] == 0);
         largest = miss > largest ? miss : largest;
-        sum += (int64_t)((uint64_t)(uint32_t)miss * (uint32_t)miss);
+        sum += (uint32_t)miss * (uint32_t)miss; /* below 2**32 */
     }
-    found->sum += sum;
+    found->sum += (int64_t)sum;
     found->largest = largest > found->largest ? largest : found->largest;
 }
 
@@ -248,7 +249,7 @@ unit_errors unit_error(const uint16_t *decoded, const uint16_t *pixels, const ui
     unit_errors found = {0};
     for (int64_t y = 0; y < height; y++) {
         for (int64_t x = 0; x < width; x++)
-            found.count += !unclear[y * stride + x];
+            found.count += unclear[y * stride + x] == 0;
         for (int64_t c = 0; c < bands; c++)
             row_error(decoded + (c * rows + y) * stride, pixels + (c * height + y) * width,
                       unclear + y * stride, width, &found);
