@@ -155,6 +155,7 @@ void mask_network_refine(const mask_refiner *r, const mask_seen *seen, const int
         memcpy(&sums[k], r->own[k], sizeof sums[k]);
         if (!count_groups(seen, labels[k], groups))
             continue;
+#pragma GCC unroll 18
         for (int g = 0; g < 18; g++)
             add(&sums[k], (int)groups[g], n->counts + row[g] * H);
         told[0] += groups[0], told[1] += groups[1], told[2] += groups[2];

@@ -198,49 +198,120 @@ static inline void weigh(const int32_t *votes, int count, const float *frequenci
     }
 }
 
+/* Bytes in the order of memory, whatever the machine's. */
+STVC_INLINE uint64_t mask_word(const uint8_t *bytes)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
+#else
+    return (uint64_t)bytes[3] << 24 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[1] << 8 | bytes[0];
+#endif
+}
+
+STVC_INLINE uint64_t mask_first(uint64_t four, uint8_t byte)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (four & ~(UINT64_C(255) << 24)) | (uint64_t)byte << 24;
+#else
+    return (four & ~UINT64_C(255)) | byte;
+#endif
+}
+
+STVC_INLINE uint64_t mask_pair(uint64_t first, uint64_t second)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return first << 32 | second;
+#else
+    return second << 32 | first;
+#endif
+}
+
 /* Pixels that see the same get the same row of a step's table: where the latest one of each slot
  * is, and what it saw. */
-enum { SLOT_BITS = 10, SLOTS = 1 << SLOT_BITS };
+enum { SLOT_BITS = 10, SLOTS = 1 << SLOT_BITS, WORDS = sizeof(mask_seen) / 8 };
 typedef struct {
     int32_t row[SLOTS]; /* -1: none */
-    mask_seen seen[SLOTS];
+    uint64_t seen[SLOTS][WORDS];
 } recent_rows;
 
-static inline int slot_of(const mask_seen *seen)
+STVC_INLINE int slot_of(const uint64_t *words)
 {
     /* Products that do not wait for each other. */
-    static const uint64_t odd[8] = {
+    static const uint64_t odd[WORDS] = {
         UINT64_C(0x9E3779B97F4A7C15), UINT64_C(0xBF58476D1CE4E5B9), UINT64_C(0x94D049BB133111EB),
         UINT64_C(0xD6E8FEB86659FD93), UINT64_C(0xA0761D6478BD642F), UINT64_C(0xE7037ED1A0B428DB),
         UINT64_C(0x8EBC6AF09C88C6E3), UINT64_C(0x589965CC75374CC3),
     };
-    uint64_t words[8], hash = 0;
-    memcpy(words, seen, sizeof words);
-    for (int k = 0; k < 8; k++)
+    uint64_t hash = 0;
+    for (int k = 0; k < WORDS; k++)
         hash += (words[k] ^ words[k] >> 32) * odd[k];
     return (int)((hash ^ hash >> 29) * odd[0] >> (64 - SLOT_BITS));
+}
+
+/* Four neighbors as the bytes of a number: what is put together in registers need not be read
+ * back from memory, where it would not have arrived yet. */
+STVC_INLINE uint64_t four(const uint8_t *here, const int64_t *flat)
+{
+    const uint8_t bytes[4] = {here[flat[0]], here[flat[1]], here[flat[2]], here[flat[3]]};
+    return mask_word(bytes);
+}
+
+/* What a pixel sees, as words. */
+STVC_INLINE void see(const mask_walk *walk, const int64_t *flat, int64_t y, int64_t x,
+                     const mask_seen *blank, uint64_t *words)
+{
+    const int64_t far = REACH * walk->spacing, at = y * walk->width + x;
+    const uint8_t unknown = (uint8_t)walk->weights.classes;
+    if (y < far || y >= walk->height - far || x < far || x >= walk->width - far) {
+        mask_seen seen = *blank;
+        look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, seen.around);
+        if (walk->before) {
+            seen.past_here[0] = walk->before[at];
+            look(walk->before, walk, y, x, flat, MASK_RINGS, unknown, -1, seen.past);
+        }
+        if (walk->second) {
+            seen.second_here[0] = walk->second[at];
+            look(walk->second, walk, y, x, flat, MASK_NEAR, unknown, -1, seen.second);
+        }
+        memcpy(words, &seen, sizeof seen);
+        return;
+    }
+    const uint8_t *known = walk->known + at, *before = walk->before, *second = walk->second;
+    uint64_t parts[2 * WORDS];
+    for (int k = 0; k < MASK_NEIGHBORS / 4; k++)
+        parts[k] = four(known, flat + 4 * k);
+    /* One behind the other, as in `mask_seen`. */
+    parts[9] = mask_word(blank->past_here);
+    for (int k = 0; k < MASK_RINGS / 4; k++)
+        parts[10 + k] = before ? four(before + at, flat + 4 * k) : mask_word(blank->past);
+    parts[13] = mask_word(blank->second_here);
+    for (int k = 0; k < MASK_NEAR / 4; k++)
+        parts[14 + k] = second ? four(second + at, flat + 4 * k) : mask_word(blank->second);
+    if (before)
+        parts[9] = mask_first(parts[9], before[at]);
+    if (second)
+        parts[13] = mask_first(parts[13], second[at]);
+    for (int k = 0; k < WORDS; k++)
+        words[k] = mask_pair(parts[2 * k], parts[2 * k + 1]);
 }
 
 /* Frequencies of one pixel where the network corrects the votes; false if a class is none. */
 STVC_INLINE int predict_refined(const mask_walk *walk, const step_weights *s,
                                   const int64_t *flat, int64_t y, int64_t x, mask_seen *seen,
-                                  recent_rows *recent, int64_t n, float *table)
+                                  const mask_seen *blank, recent_rows *recent, int64_t n,
+                                  float *table)
 {
     const mask_weights *w = &walk->weights;
     const uint8_t unknown = (uint8_t)w->classes;
-    const int64_t here = y * walk->width + x;
-    look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, seen->around);
-    if (walk->before) {
-        seen->past_here[0] = walk->before[here];
-        look(walk->before, walk, y, x, flat, MASK_RINGS, unknown, -1, seen->past);
-    }
-    if (walk->second) {
-        seen->second_here[0] = walk->second[here];
-        look(walk->second, walk, y, x, flat, MASK_NEAR, unknown, -1, seen->second);
-    }
+    uint64_t words[WORDS], unlike = 0;
+    see(walk, flat, y, x, blank, words);
     float *out = table + n * w->count;
-    const int slot = slot_of(seen);
-    if (recent->row[slot] >= 0 && !memcmp(&recent->seen[slot], seen, sizeof *seen)) {
+    const int slot = slot_of(words);
+    uint64_t *known = recent->seen[slot];
+    for (int k = 0; k < WORDS; k++)
+        unlike |= known[k] ^ words[k];
+    memcpy(seen, words, sizeof *seen);
+    if (recent->row[slot] >= 0 && !unlike) {
         memcpy(out, table + (int64_t)recent->row[slot] * w->count, w->count * sizeof *out);
         return 1;
     }
@@ -256,7 +327,7 @@ STVC_INLINE int predict_refined(const mask_walk *walk, const step_weights *s,
         mask_network_refine(&s->refiner, seen, w->labels, w->count, votes);
     weigh(votes, w->count, walk->frequencies, out);
     recent->row[slot] = (int32_t)n;
-    recent->seen[slot] = *seen;
+    memcpy(known, words, sizeof words);
     return 1;
 }
 
@@ -314,6 +385,7 @@ static int predict_step(mask_walk *walk, int64_t stop, float *table)
     memset(&seen, unknown, sizeof seen);
     memset(seen.past_here + 1, MASK_NO_CLASS, 3);
     memset(seen.second_here + 1, MASK_NO_CLASS, 3);
+    const mask_seen blank = seen;
 
     int64_t n = 0, row = walk->next / walk->across, column = walk->next % walk->across - 1;
     for (int64_t cell = walk->next; cell < stop; cell++) {
@@ -326,7 +398,7 @@ static int predict_step(mask_walk *walk, int64_t stop, float *table)
         int64_t x = (2 * column + walk->column) * walk->spacing;
         int64_t here = y * walk->width + x;
         if (walk->refined) {
-            if (!predict_refined(walk, &shared, flat, y, x, &seen, &recent, n, table))
+            if (!predict_refined(walk, &shared, flat, y, x, &seen, &blank, &recent, n, table))
                 return 0;
         } else if (!predict_plain(walk, &shared, flat, y, x, seen.around, memo, n, table))
             return 0;
