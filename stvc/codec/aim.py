@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -203,10 +204,15 @@ class _Trials:
             return self._unit(place, group, tile, frame, fresh, states, chosen)
 
         found: dict[Key, tuple[float, int, UnitPlan]] = {}
-        for span in walk:
-            for wave in span.waves:
-                for frame, one in zip(wave, spread(unit, wave), strict=True):
-                    found[frame, group, tile.index] = one
+        waves = [wave for span in walk for wave in span.waves]
+        waiting = Counter(k for wave in waves for frame in wave for k in self._links[frame])
+        for wave in waves:
+            for frame, one in zip(wave, spread(unit, wave), strict=True):
+                found[frame, group, tile.index] = one
+            # What nobody will link to makes room: memory that is new costs time.
+            waiting.subtract(k for frame in wave for k in self._links[frame])
+            for frame in [frame for frame in states if waiting[frame] <= 0]:
+                del states[frame]
         return found
 
     def _unit(
