@@ -75,7 +75,7 @@ def blocks_of(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     c, height, width = planes.shape
     h, w = height // BLOCK, width // BLOCK
     cut = planes.reshape(c, h, BLOCK, w, BLOCK).swapaxes(2, 3)
-    # ^ einops takes longer to find this out than numpy to do it
+    # ^ said in einops' words it takes longer to understand than to do
     return cut.reshape(c, h, w, COEFFICIENTS)
 
 
