@@ -10,15 +10,15 @@
 #define STVC_SOURCES ""
 #endif
 
-PyObject *stvc_impossible;
+static PyObject *impossible; /* exception: bits that no encoder writes */
 
-PyObject *stvc_raise(stvc_status status)
+static PyObject *raise(stvc_status status)
 {
     switch (status) {
     case STVC_MEMORY:
         return PyErr_NoMemory();
     case STVC_IMPOSSIBLE:
-        PyErr_SetString(stvc_impossible, "no encoder writes these bits");
+        PyErr_SetString(impossible, "no encoder writes these bits");
         return NULL;
     default:
         PyErr_SetString(PyExc_ValueError, "an argument is outside of what it may be");
@@ -26,7 +26,8 @@ PyObject *stvc_raise(stvc_status status)
     }
 }
 
-int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name)
+/* Whether a buffer holds `count` aligned items of `size` bytes; any number if count < 0. */
+static int holds(const Py_buffer *view, size_t size, int64_t count, const char *name)
 {
     int fits = count < 0 ? view->len % (Py_ssize_t)size == 0
                          : (uint64_t)count <= PY_SSIZE_T_MAX / size &&
@@ -38,11 +39,26 @@ int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *na
     return 0;
 }
 
-void stvc_release(Py_buffer *views, int count)
+static void release(Py_buffer *views, int count)
 {
     for (int k = 0; k < count; k++)
         if (views[k].obj)
             PyBuffer_Release(&views[k]);
+}
+
+PyObject *stvc_raise(stvc_status status)
+{
+    return raise(status);
+}
+
+int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name)
+{
+    return holds(view, size, count, name);
+}
+
+void stvc_release(Py_buffer *views, int count)
+{
+    release(views, count);
 }
 
 /* Marks an object while it works without the GIL, so that no other thread enters it. */
@@ -55,12 +71,17 @@ static int enter(int *busy)
     return *busy = 1;
 }
 
-void stvc_free_object(PyObject *self)
+static void free_object(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     freefunc release_memory = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release_memory(self);
     Py_DECREF(type);
+}
+
+void stvc_free_object(PyObject *self)
+{
+    free_object(self);
 }
 
 /* ---- masks ---- */
@@ -92,12 +113,12 @@ static PyObject *walk_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     mask_walk walk;
     stvc_status status = STVC_RANGE;
     int sized = height > 0 && width > 0 && height <= MASK_SIDE && width <= MASK_SIDE;
-    if (sized && stvc_holds(&v[OF_WEIGHTS], 2, -1, "weights") &&
-        stvc_holds(&v[OF_FREQUENCIES], 4, MASK_DROPS, "frequencies") &&
-        stvc_holds(&v[OF_SYMBOLS], 1, height * width, "symbols") &&
-        (!v[OF_BEFORE].obj || stvc_holds(&v[OF_BEFORE], 1, height * width, "before")) &&
-        (!v[OF_NETWORK].obj || stvc_holds(&v[OF_NETWORK], 2, -1, "network")) &&
-        (!v[OF_SECOND].obj || stvc_holds(&v[OF_SECOND], 1, height * width, "second")))
+    if (sized && holds(&v[OF_WEIGHTS], 2, -1, "weights") &&
+        holds(&v[OF_FREQUENCIES], 4, MASK_DROPS, "frequencies") &&
+        holds(&v[OF_SYMBOLS], 1, height * width, "symbols") &&
+        (!v[OF_BEFORE].obj || holds(&v[OF_BEFORE], 1, height * width, "before")) &&
+        (!v[OF_NETWORK].obj || holds(&v[OF_NETWORK], 2, -1, "network")) &&
+        (!v[OF_SECOND].obj || holds(&v[OF_SECOND], 1, height * width, "second")))
         status = mask_weights_set(&w, v[OF_WEIGHTS].buf, v[OF_WEIGHTS].len / 2, classes, count);
     if (!status && v[OF_NETWORK].obj)
         status = mask_network_set(&network, v[OF_NETWORK].buf, v[OF_NETWORK].len / 2, classes);
@@ -107,15 +128,15 @@ static PyObject *walk_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                  v[OF_NETWORK].obj ? &network : NULL, v[OF_SECOND].buf);
     if (status) {
         if (!PyErr_Occurred())
-            stvc_raise(status);
-        stvc_release(v, MASK_VIEWS);
+            raise(status);
+        release(v, MASK_VIEWS);
         return NULL;
     }
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     MaskWalk *self = (MaskWalk *)alloc(type, 0);
     if (!self) {
         mask_walk_free(&walk);
-        stvc_release(v, MASK_VIEWS);
+        release(v, MASK_VIEWS);
         return NULL;
     }
     memcpy(self->views, v, sizeof v);
@@ -127,8 +148,8 @@ static void walk_dealloc(PyObject *object)
 {
     MaskWalk *self = (MaskWalk *)object;
     mask_walk_free(&self->walk);
-    stvc_release(self->views, MASK_VIEWS);
-    stvc_free_object(object);
+    release(self->views, MASK_VIEWS);
+    free_object(object);
 }
 
 static PyObject *walk_next(PyObject *object, PyObject *args)
@@ -141,20 +162,20 @@ static PyObject *walk_next(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     mask_walk *walk = &self->walk;
     if (enter(&self->busy)) {
-        if (stvc_holds(&v[CODED], 4, walk->pending, "coded") &&
-            stvc_holds(&v[TABLE], 4, walk->chunk * walk->weights.count, "table") &&
-            stvc_holds(&v[POSITIONS], 8, walk->chunk, "positions")) {
+        if (holds(&v[CODED], 4, walk->pending, "coded") &&
+            holds(&v[TABLE], 4, walk->chunk * walk->weights.count, "table") &&
+            holds(&v[POSITIONS], 8, walk->chunk, "positions")) {
             stvc_status status;
             Py_BEGIN_ALLOW_THREADS
             status = mask_walk_next(walk, v[CODED].buf, v[TABLE].buf);
             if (!status && walk->pending)
                 memcpy(v[POSITIONS].buf, walk->positions, walk->pending * sizeof(int64_t));
             Py_END_ALLOW_THREADS
-            result = status ? stvc_raise(status) : PyLong_FromLongLong(walk->pending);
+            result = status ? raise(status) : PyLong_FromLongLong(walk->pending);
         }
         self->busy = 0;
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -178,13 +199,13 @@ static PyType_Spec walk_spec = {"stvc.native._kernels.MaskWalk", sizeof(MaskWalk
 static int open_batch(const Py_buffer *edges, const Py_buffer *starts, const Py_buffer *location,
                       const Py_buffer *scale, range_tables *t, range_batch *b)
 {
-    if (!stvc_holds(edges, 4, -1, "edges") || !stvc_holds(starts, 4, -1, "starts") ||
-        !stvc_holds(location, 8, -1, "location"))
+    if (!holds(edges, 4, -1, "edges") || !holds(starts, 4, -1, "starts") ||
+        !holds(location, 8, -1, "location"))
         return 0;
     b->n = location->len / 8;
     b->scale_size = scale->len == b->n ? 1 : 8;
-    if (starts->len < 8 || !stvc_holds(scale, b->scale_size, b->n, "scale"))
-        return PyErr_Occurred() ? 0 : (stvc_raise(STVC_RANGE), 0);
+    if (starts->len < 8 || !holds(scale, b->scale_size, b->n, "scale"))
+        return PyErr_Occurred() ? 0 : (raise(STVC_RANGE), 0);
     b->location = location->buf, b->scale = scale->buf;
     t->edges = edges->buf, t->edge_count = edges->len / 4;
     t->starts = starts->buf, t->count = starts->len / 4 - 1;
@@ -199,17 +220,17 @@ static int open_columns(const Py_buffer *v, long long tokens, long long columns,
 {
     if (tokens < 0 || tokens > INT32_MAX || columns < 0 || columns > COLUMNS_MOST ||
         v[C_STARTS].len < 8) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         return 0;
     }
     int64_t tables = v[C_STARTS].len / 4 - 1;
-    if (!stvc_holds(&v[C_EDGES], 4, -1, "edges") || !stvc_holds(&v[C_STARTS], 4, -1, "starts") ||
-        !stvc_holds(&v[C_SCORES], 2, -1, "scores") ||
-        !stvc_holds(&v[C_INFORMATION], 4, tables, "information") ||
-        !stvc_holds(&v[C_WIDENING], 4, columns, "widening") ||
-        !stvc_holds(&v[C_WEIGHT], 4, columns, "weight") ||
-        !stvc_holds(&v[C_LOCATION], 4, tokens * columns, "location") ||
-        !stvc_holds(&v[C_SCALE], 1, tokens * columns, "scale"))
+    if (!holds(&v[C_EDGES], 4, -1, "edges") || !holds(&v[C_STARTS], 4, -1, "starts") ||
+        !holds(&v[C_SCORES], 2, -1, "scores") ||
+        !holds(&v[C_INFORMATION], 4, tables, "information") ||
+        !holds(&v[C_WIDENING], 4, columns, "widening") ||
+        !holds(&v[C_WEIGHT], 4, columns, "weight") ||
+        !holds(&v[C_LOCATION], 4, tokens * columns, "location") ||
+        !holds(&v[C_SCALE], 1, tokens * columns, "scale"))
         return 0;
     *t = (range_tables){v[C_EDGES].buf, v[C_EDGES].len / 4, v[C_STARTS].buf, tables};
     *c = (range_columns){tokens,
@@ -242,15 +263,15 @@ static PyObject *corrected_scales(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*w*:corrected_scales", &v[SYMBOLS], &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
-        stvc_holds(&v[OUT], 1, tokens * columns, "out")) {
+        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
+        holds(&v[OUT], 1, tokens * columns, "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_correct(&t, &c, v[SYMBOLS].buf, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -265,17 +286,17 @@ static PyObject *column_costs(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*y*w*:column_costs", &v[SYMBOLS], &v[WIDENINGS], &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
-        stvc_holds(&v[WIDENINGS], 4, -1, "widenings") &&
-        stvc_holds(&v[OUT], 8, columns * (v[WIDENINGS].len / 4), "out")) {
+        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") &&
+        holds(&v[WIDENINGS], 4, -1, "widenings") &&
+        holds(&v[OUT], 8, columns * (v[WIDENINGS].len / 4), "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_costs(&t, &c, v[SYMBOLS].buf, v[WIDENINGS].buf, v[WIDENINGS].len / 4,
                                v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -310,7 +331,7 @@ static PyObject *decoder_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void decoder_dealloc(PyObject *self)
 {
     PyBuffer_Release(&((Decoder *)self)->payload);
-    stvc_free_object(self);
+    free_object(self);
 }
 
 static PyObject *decoder_uniform(PyObject *object, PyObject *args)
@@ -322,7 +343,7 @@ static PyObject *decoder_uniform(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_decode_uniform(&self->coder, size, &value);
     self->busy = 0;
-    return status ? stvc_raise(status) : PyLong_FromUnsignedLong(value);
+    return status ? raise(status) : PyLong_FromUnsignedLong(value);
 }
 
 static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
@@ -333,7 +354,7 @@ static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "Iw*:uniforms", &size, &out))
         return NULL;
     PyObject *result = NULL;
-    if (stvc_holds(&out, 8, -1, "out") && enter(&self->busy)) {
+    if (holds(&out, 8, -1, "out") && enter(&self->busy)) {
         stvc_status status = STVC_OK;
         int64_t *values = out.buf, n = out.len / 8;
         Py_BEGIN_ALLOW_THREADS
@@ -344,9 +365,9 @@ static PyObject *decoder_uniforms(PyObject *object, PyObject *args)
         }
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(&out, 1);
+    release(&out, 1);
     return result;
 }
 
@@ -359,7 +380,7 @@ static PyObject *decoder_flag(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_decode_flag(&self->coder, edge, &value);
     self->busy = 0;
-    return status ? stvc_raise(status) : PyBool_FromLong(value);
+    return status ? raise(status) : PyBool_FromLong(value);
 }
 
 static PyObject *decoder_symbols(PyObject *object, PyObject *args)
@@ -374,15 +395,15 @@ static PyObject *decoder_symbols(PyObject *object, PyObject *args)
     range_tables t;
     range_batch b;
     if (open_batch(&v[EDGES], &v[STARTS], &v[LOCATION], &v[SCALE], &t, &b) &&
-        stvc_holds(&v[OUT], 8, b.n, "out") && enter(&self->busy)) {
+        holds(&v[OUT], 8, b.n, "out") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = range_decode_symbols(&self->coder, &t, &b, v[OUT].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -397,15 +418,15 @@ static PyObject *decoder_columns(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "w*:columns", &v[OUT]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        stvc_holds(&v[OUT], 4, tokens * columns, "out") && enter(&self->busy)) {
+        holds(&v[OUT], 4, tokens * columns, "out") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_decode(&self->coder, &t, &c, v[OUT].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -427,7 +448,7 @@ static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void encoder_dealloc(PyObject *self)
 {
     range_encoder_free(&((Encoder *)self)->coder);
-    stvc_free_object(self);
+    free_object(self);
 }
 
 static PyObject *encoder_uniform(PyObject *object, PyObject *args)
@@ -441,7 +462,7 @@ static PyObject *encoder_uniform(PyObject *object, PyObject *args)
                              ? STVC_RANGE
                              : range_encode_uniform(&self->coder, size, (uint32_t)value);
     self->busy = 0;
-    return status ? stvc_raise(status) : Py_NewRef(Py_None);
+    return status ? raise(status) : Py_NewRef(Py_None);
 }
 
 static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
@@ -452,7 +473,7 @@ static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "Iy*:uniforms", &size, &v))
         return NULL;
     PyObject *result = NULL;
-    if (stvc_holds(&v, 8, -1, "values") && enter(&self->busy)) {
+    if (holds(&v, 8, -1, "values") && enter(&self->busy)) {
         stvc_status status = STVC_OK;
         const int64_t *values = v.buf;
         int64_t n = v.len / 8;
@@ -463,9 +484,9 @@ static PyObject *encoder_uniforms(PyObject *object, PyObject *args)
                          : range_encode_uniform(&self->coder, size, (uint32_t)values[i]);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(&v, 1);
+    release(&v, 1);
     return result;
 }
 
@@ -478,7 +499,7 @@ static PyObject *encoder_flag(PyObject *object, PyObject *args)
         return NULL;
     stvc_status status = range_encode_flag(&self->coder, edge, value);
     self->busy = 0;
-    return status ? stvc_raise(status) : Py_NewRef(Py_None);
+    return status ? raise(status) : Py_NewRef(Py_None);
 }
 
 static PyObject *encoder_symbols(PyObject *object, PyObject *args)
@@ -493,15 +514,15 @@ static PyObject *encoder_symbols(PyObject *object, PyObject *args)
     range_tables t;
     range_batch b;
     if (open_batch(&v[EDGES], &v[STARTS], &v[LOCATION], &v[SCALE], &t, &b) &&
-        stvc_holds(&v[SYMBOLS], 8, b.n, "symbols") && enter(&self->busy)) {
+        holds(&v[SYMBOLS], 8, b.n, "symbols") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = range_encode_symbols(&self->coder, &t, &b, v[SYMBOLS].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -516,15 +537,15 @@ static PyObject *encoder_columns(PyObject *object, PyObject *args)
     PyObject *result = NULL;
     if (PARSE_COLUMNS(args, "y*:columns", &v[SYMBOLS]) &&
         open_columns(v, tokens, columns, &t, &c) &&
-        stvc_holds(&v[SYMBOLS], 4, tokens * columns, "symbols") && enter(&self->busy)) {
+        holds(&v[SYMBOLS], 4, tokens * columns, "symbols") && enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = columns_encode(&self->coder, &t, &c, v[SYMBOLS].buf);
         Py_END_ALLOW_THREADS
         self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -539,7 +560,7 @@ static PyObject *encoder_words(PyObject *object, PyObject *args)
     stvc_status status = range_encoder_words(&self->coder, &words, &count);
     self->busy = 0;
     if (status)
-        return stvc_raise(status);
+        return raise(status);
     for (size_t k = 0; k < count; k++) { /* little-endian, whatever the machine is */
         uint32_t word = words[k];
         unsigned char *bytes = (unsigned char *)&words[k];
@@ -608,17 +629,17 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     enum { SIDE = 1 << 18 }; /* of each: their product times 64 fits 64 bits */
     if (components < 0 || down < 1 || across < 1 || components > SIDE || down > SIDE ||
         across > SIDE || reciprocal < 0 || reciprocal > (int64_t)1 << 25) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     int64_t blocks = components * down * across, pixels = blocks * REST_BLOCK * REST_BLOCK;
-    if (!stvc_holds(&v[FIRST], 1, REST_FIRST * REST_INPUTS, "first") ||
-        !stvc_holds(&v[SECOND], 1, REST_SECOND * REST_FIRST, "second") ||
-        !stvc_holds(&v[LAST], 1, REST_SECOND, "last") || !stvc_holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
-        !stvc_holds(&v[BITS], 1, REST_NUMBERS, "bits") || !stvc_holds(&v[DECODED], 4, pixels, "decoded") ||
-        !stvc_holds(&v[PREDICTED], 4, pixels, "predicted") ||
-        !stvc_holds(&v[BLOCKS], 1, blocks * REST_BLOCK_INPUTS, "blocks") ||
-        !stvc_holds(&v[OUT], 4, pixels, "out"))
+    if (!holds(&v[FIRST], 1, REST_FIRST * REST_INPUTS, "first") ||
+        !holds(&v[SECOND], 1, REST_SECOND * REST_FIRST, "second") ||
+        !holds(&v[LAST], 1, REST_SECOND, "last") || !holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
+        !holds(&v[BITS], 1, REST_NUMBERS, "bits") || !holds(&v[DECODED], 4, pixels, "decoded") ||
+        !holds(&v[PREDICTED], 4, pixels, "predicted") ||
+        !holds(&v[BLOCKS], 1, blocks * REST_BLOCK_INPUTS, "blocks") ||
+        !holds(&v[OUT], 4, pixels, "out"))
         goto done;
     rest_network network = {v[FIRST].buf, v[SECOND].buf, v[LAST].buf, v[BIAS].buf, v[BITS].buf};
     rest_unit unit = {components,       down,          across,    v[DECODED].buf,
@@ -627,9 +648,9 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = rest_corrections(&network, &unit, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -658,15 +679,15 @@ static PyObject *mix(PyObject *self, PyObject *args)
     if (units < 1 || blocks < 1 || queries < 1 || keys < 1 || rows < 1 || heads < 1 || width < 1 ||
         units > MOST || blocks > MOST || queries > MOST || keys > ATTENTION_KEYS ||
         rows > (int64_t)MOST * MOST || heads > width || width > ATTENTION_WIDTH) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     int64_t asked = units * blocks * queries * width;
-    if (!stvc_holds(&v[QUERY], 1, asked, "query") ||
-        !stvc_holds(&v[KV], 1, units * rows * 2 * width, "kv") ||
-        !stvc_holds(&v[INDEX], 8, blocks * keys, "index") ||
-        !stvc_holds(&v[POSITION], 1, keys * width, "position") ||
-        !stvc_holds(&v[TABLE], 1, ATTENTION_STEPS, "table") || !stvc_holds(&v[OUT], 1, asked, "out"))
+    if (!holds(&v[QUERY], 1, asked, "query") ||
+        !holds(&v[KV], 1, units * rows * 2 * width, "kv") ||
+        !holds(&v[INDEX], 8, blocks * keys, "index") ||
+        !holds(&v[POSITION], 1, keys * width, "position") ||
+        !holds(&v[TABLE], 1, ATTENTION_STEPS, "table") || !holds(&v[OUT], 1, asked, "out"))
         goto done;
     a = (attention){units,     blocks,       queries,         keys,
                     rows,      heads,        width,           v[QUERY].buf,
@@ -675,9 +696,9 @@ static PyObject *mix(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = attention_mix(&a, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -705,26 +726,26 @@ static PyObject *multiply(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     if (columns < 1 || columns > INT8_COLUMNS || outputs < 1 || outputs > MOST ||
         p.offset < 0 || p.offset > UINT8_MAX || p.top < 0 || p.top > UINT8_MAX) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     int64_t padded = (outputs + INT8_LANES - 1) / INT8_LANES * INT8_LANES;
     int64_t words = (columns + 3) / 4;
-    if (!stvc_holds(&v[PACKED], 1, padded * words * (level >= DOTS_8 ? 4 : 8), "packed") ||
-        !stvc_holds(&v[SCALE], 4, padded, "scale") || !stvc_holds(&v[BIAS], 4, padded, "bias") ||
-        !stvc_holds(&v[X], 1, v[X].len / columns * columns, "x"))
+    if (!holds(&v[PACKED], 1, padded * words * (level >= DOTS_8 ? 4 : 8), "packed") ||
+        !holds(&v[SCALE], 4, padded, "scale") || !holds(&v[BIAS], 4, padded, "bias") ||
+        !holds(&v[X], 1, v[X].len / columns * columns, "x"))
         goto done;
     p.rows = v[X].len / columns, p.columns = columns, p.outputs = outputs;
     p.x = v[X].buf, p.packed = v[PACKED].buf, p.scale = v[SCALE].buf, p.bias = v[BIAS].buf;
-    if (!stvc_holds(&v[OUT], p.rounded ? 1 : 4, p.rows * outputs, "out"))
+    if (!holds(&v[OUT], p.rounded ? 1 : 4, p.rows * outputs, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = int8_multiply(&p, level, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -740,20 +761,20 @@ static PyObject *mix_bands(PyObject *self, PyObject *args)
         return NULL;
     PyObject *result = NULL;
     if (bands < 1 || bands > TRANSFORM_BANDS) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = v[OUT].len / 4 / bands;
     const int wide = v[PLANES].len == v[OUT].len;
-    if (!stvc_holds(&v[MATRIX], 8, bands * bands, "matrix") || !stvc_holds(&v[OUT], 4, bands * size, "out") ||
-        !stvc_holds(&v[PLANES], wide ? 4 : 2, bands * size, "planes"))
+    if (!holds(&v[MATRIX], 8, bands * bands, "matrix") || !holds(&v[OUT], 4, bands * size, "out") ||
+        !holds(&v[PLANES], wide ? 4 : 2, bands * size, "planes"))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     bands_mix(v[MATRIX].buf, bands, size, v[PLANES].buf, wide, v[OUT].buf);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -770,18 +791,18 @@ static PyObject *transform_blocks(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { PARTS = 16 * TRANSFORM_BLOCK, SIDE = 8, MOST = 1 << 25 };
     if (width < SIDE || width % SIDE || width > MOST) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t rows = v[IN].len / 4 / width / SIDE, size = rows * width * SIDE;
-    if (!stvc_holds(&v[FORWARD], 8, PARTS, "forward") || !stvc_holds(&v[INVERSE], 8, PARTS, "inverse") ||
-        !stvc_holds(&v[ORDER], 1, TRANSFORM_BLOCK, "order") || !stvc_holds(&v[IN], 4, size, "in") ||
-        !stvc_holds(&v[OUT], 4, size, "out"))
+    if (!holds(&v[FORWARD], 8, PARTS, "forward") || !holds(&v[INVERSE], 8, PARTS, "inverse") ||
+        !holds(&v[ORDER], 1, TRANSFORM_BLOCK, "order") || !holds(&v[IN], 4, size, "in") ||
+        !holds(&v[OUT], 4, size, "out"))
         goto done;
     block_transform t = {v[FORWARD].buf, v[INVERSE].buf, v[ORDER].buf};
     for (int k = 0; k < TRANSFORM_BLOCK; k++)
         if (t.order[k] >= TRANSFORM_BLOCK) {
-            stvc_raise(STVC_RANGE);
+            raise(STVC_RANGE);
             goto done;
         }
     Py_BEGIN_ALLOW_THREADS
@@ -789,7 +810,7 @@ static PyObject *transform_blocks(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -806,10 +827,10 @@ static PyObject *fill_blocks(PyObject *self, PyObject *args)
     const int64_t count = v[HIDDEN].len / TRANSFORM_BLOCK;
     const int64_t components = count ? v[OUT].len / 8 / TRANSFORM_BLOCK / count : 0;
     const int64_t size = components * count * TRANSFORM_BLOCK;
-    if (!stvc_holds(&v[FORWARD], 8, PARTS, "forward") || !stvc_holds(&v[INVERSE], 8, PARTS, "inverse") ||
-        !stvc_holds(&v[HIDDEN], 1, count * TRANSFORM_BLOCK, "hidden") ||
-        !stvc_holds(&v[RESIDUAL], 8, size, "residual") || !stvc_holds(&v[STEPS], 8, count, "steps") ||
-        !stvc_holds(&v[OUT], 8, size, "out"))
+    if (!holds(&v[FORWARD], 8, PARTS, "forward") || !holds(&v[INVERSE], 8, PARTS, "inverse") ||
+        !holds(&v[HIDDEN], 1, count * TRANSFORM_BLOCK, "hidden") ||
+        !holds(&v[RESIDUAL], 8, size, "residual") || !holds(&v[STEPS], 8, count, "steps") ||
+        !holds(&v[OUT], 8, size, "out"))
         goto done;
     block_transform t = {v[FORWARD].buf, v[INVERSE].buf, v[ORDER].buf};
     Py_BEGIN_ALLOW_THREADS
@@ -817,7 +838,7 @@ static PyObject *fill_blocks(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -825,8 +846,8 @@ done:
 static int64_t components_of(const Py_buffer *steps, const Py_buffer *levels)
 {
     const int64_t tokens = steps->len / 8, all = levels->len / 4 / TRANSFORM_BLOCK;
-    if (!stvc_holds(steps, 8, -1, "steps") || !tokens ||
-        !stvc_holds(levels, 4, all / tokens * tokens * TRANSFORM_BLOCK, "levels"))
+    if (!holds(steps, 8, -1, "steps") || !tokens ||
+        !holds(levels, 4, all / tokens * tokens * TRANSFORM_BLOCK, "levels"))
         return -1;
     for (int64_t k = 0; k < tokens; k++) {
         const int64_t step = ((const int64_t *)steps->buf)[k];
@@ -850,15 +871,15 @@ static PyObject *quantize(PyObject *self, PyObject *args)
     const int64_t components = components_of(&v[STEPS], &v[OUT]), tokens = v[STEPS].len / 8;
     if (components < 0 || most < 0 || !(dead_zone >= 0 && dead_zone < 1)) {
         if (!PyErr_Occurred())
-            stvc_raise(STVC_RANGE);
-    } else if (stvc_holds(&v[RESIDUAL], 8, components * tokens * TRANSFORM_BLOCK, "residual")) {
+            raise(STVC_RANGE);
+    } else if (holds(&v[RESIDUAL], 8, components * tokens * TRANSFORM_BLOCK, "residual")) {
         Py_BEGIN_ALLOW_THREADS
         levels_quantize(v[RESIDUAL].buf, v[STEPS].buf, components, tokens, dead_zone, most,
                         v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -876,15 +897,15 @@ static PyObject *dequantize(PyObject *self, PyObject *args)
     const int64_t components = components_of(&v[STEPS], &v[OUT]), tokens = v[STEPS].len / 8;
     if (components < 0 || first > MOST || first < -MOST || others > MOST || others < -MOST) {
         if (!PyErr_Occurred())
-            stvc_raise(STVC_RANGE);
-    } else if (stvc_holds(&v[SYMBOLS], 4, components * tokens * TRANSFORM_BLOCK, "symbols")) {
+            raise(STVC_RANGE);
+    } else if (holds(&v[SYMBOLS], 4, components * tokens * TRANSFORM_BLOCK, "symbols")) {
         const int64_t toward[2] = {first, others};
         Py_BEGIN_ALLOW_THREADS
         levels_dequantize(v[SYMBOLS].buf, v[STEPS].buf, components, tokens, toward, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -904,22 +925,22 @@ static PyObject *warp(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     if (count < 0 || count > MOST || height < 1 || height > MOST || width < 1 || width > MOST ||
         down > WARP_SHIFT || down < -WARP_SHIFT || across > WARP_SHIFT || across < -WARP_SHIFT) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = count * height * width;
-    if (!stvc_holds(&v[PLANES], 4, size, "planes") ||
-        !stvc_holds(&v[FILTERS], 4, WARP_UNITS * WARP_TAPS, "filters") ||
-        !stvc_holds(&v[OUT], 4, size, "out"))
+    if (!holds(&v[PLANES], 4, size, "planes") ||
+        !holds(&v[FILTERS], 4, WARP_UNITS * WARP_TAPS, "filters") ||
+        !holds(&v[OUT], 4, size, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = planes_warp(v[PLANES].buf, v[FILTERS].buf, count, height, width, down, across,
                          v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -936,15 +957,15 @@ static PyObject *ages(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { SIDE = 8, MOST = 1 << 25 };
     if (height < 0 || height > MOST || height % SIDE || width < 0 || width > MOST || width % SIDE)
-        stvc_raise(STVC_RANGE);
-    else if (stvc_holds(&v[DAYS], 4, height * width, "days") &&
-             stvc_holds(&v[OUT], 4, height / SIDE * (width / SIDE), "out")) {
+        raise(STVC_RANGE);
+    else if (holds(&v[DAYS], 4, height * width, "days") &&
+             holds(&v[OUT], 4, height / SIDE * (width / SIDE), "out")) {
         Py_BEGIN_ALLOW_THREADS
         block_ages(v[DAYS].buf, height, width, today, absolute, never, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -962,13 +983,13 @@ static PyObject *between(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 20 };
     if (bands < 0 || bands > MOST) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = v[2].len / 4;
     static const uint8_t whole[VIEWS] = {1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0};
     for (int k = 0; k < VIEWS; k++)
-        if (!stvc_holds(&v[k], 4, whole[k] ? bands * size : size, "a reference"))
+        if (!holds(&v[k], 4, whole[k] ? bands * size : size, "a reference"))
             goto done;
     const reference_side before = {v[0].buf, v[1].buf, v[2].buf, v[3].buf},
                          after = {v[4].buf, v[5].buf, v[6].buf, v[7].buf};
@@ -979,7 +1000,7 @@ static PyObject *between(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -998,12 +1019,12 @@ static PyObject *advance(PyObject *self, PyObject *args)
     enum { MOST = 1 << 20 };
     const int64_t size = v[HIDDEN].len;
     if (bands < 0 || bands > MOST) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     static const uint8_t whole[VIEWS] = {1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0};
     for (int k = 0; k < VIEWS; k++)
-        if (k != HIDDEN && !stvc_holds(&v[k], 4,
+        if (k != HIDDEN && !holds(&v[k], 4,
                                   k == SHARES ? REFERENCE_MEMORY + 1
                                               : whole[k] ? bands * size
                                                          : size,
@@ -1019,9 +1040,9 @@ static PyObject *advance(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     status = references_advance(&step, &made);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1038,23 +1059,23 @@ static PyObject *show(PyObject *self, PyObject *args)
     enum { SIDE = 8, BLOCK = SIDE * SIDE, MOST = 1 << 20 };
     if (bands < 1 || bands > MOST || height < 0 || height > MOST || height % SIDE || width < 0 ||
         width > MOST || width % SIDE) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = bands * height * width, blocks = v[INSTEAD].len / 4 / bands / BLOCK;
-    if (!stvc_holds(&v[PIXELS], 4, size, "pixels") ||
-        !stvc_holds(&v[CONCEALED], 1, height * width, "concealed") ||
-        !stvc_holds(&v[INSTEAD], 4, bands * blocks * BLOCK, "instead") ||
-        !stvc_holds(&v[OUT], 2, size, "out"))
+    if (!holds(&v[PIXELS], 4, size, "pixels") ||
+        !holds(&v[CONCEALED], 1, height * width, "concealed") ||
+        !holds(&v[INSTEAD], 4, bands * blocks * BLOCK, "instead") ||
+        !holds(&v[OUT], 2, size, "out"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = pixels_show(v[PIXELS].buf, v[CONCEALED].buf, bands, height, width, v[INSTEAD].buf,
                          blocks, v[OUT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1073,7 +1094,7 @@ static PyObject *predict(PyObject *self, PyObject *args)
     enum { MOST = 1 << 25, MOST_BITS = 16 };
     if (components < 0 || components > MOST || tokens < 0 || tokens > MOST || bits < 0 ||
         bits > MOST_BITS) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = components * tokens * PREDICT_BLOCK;
@@ -1081,19 +1102,19 @@ static PyObject *predict(PyObject *self, PyObject *args)
                     v[MEAN].buf, v[WEIGHTS].buf, v[OFFSETS].buf};
     for (int k = 0; k < PREDICT_PLANES; k++) {
         p.planes[k] = v[PLANES + k].buf;
-        if (v[PLANES + k].obj && !stvc_holds(&v[PLANES + k], 4, size, "plane"))
+        if (v[PLANES + k].obj && !holds(&v[PLANES + k], 4, size, "plane"))
             goto done;
     }
-    if (!stvc_holds(&v[MEAN], 4, components * PREDICT_BLOCK, "mean") ||
-        !stvc_holds(&v[WEIGHTS], 4, components * PREDICT_PLANES * PREDICT_BLOCK, "weights") ||
-        !stvc_holds(&v[OFFSETS], 8, components, "offsets") || !stvc_holds(&v[OUT], 4, size, "out"))
+    if (!holds(&v[MEAN], 4, components * PREDICT_BLOCK, "mean") ||
+        !holds(&v[WEIGHTS], 4, components * PREDICT_PLANES * PREDICT_BLOCK, "weights") ||
+        !holds(&v[OFFSETS], 8, components, "offsets") || !holds(&v[OUT], 4, size, "out"))
         goto done;
     Py_BEGIN_ALLOW_THREADS
     predict_units(&p, v[OUT].buf);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1110,16 +1131,16 @@ static PyObject *blur(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 25 };
     if (height < 1 || height > MOST || width < 1 || width > MOST)
-        stvc_raise(STVC_RANGE);
-    else if (stvc_holds(&v[PLANE], 4, height * width, "plane") &&
-             stvc_holds(&v[TAPS], 4, BLUR_TAPS, "taps") && stvc_holds(&v[OUT], 4, height * width, "out")) {
+        raise(STVC_RANGE);
+    else if (holds(&v[PLANE], 4, height * width, "plane") &&
+             holds(&v[TAPS], 4, BLUR_TAPS, "taps") && holds(&v[OUT], 4, height * width, "out")) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = plane_blur(v[PLANE].buf, v[TAPS].buf, height, width, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1135,18 +1156,18 @@ static PyObject *equations(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     enum { MOST = 1 << 25 };
     if (height < 1 || height > MOST || width < 1 || width > MOST)
-        stvc_raise(STVC_RANGE);
-    else if (stvc_holds(&v[TARGET], 4, height * width, "target") &&
-             stvc_holds(&v[MOVED], 4, height * width, "moved") &&
-             stvc_holds(&v[WEIGHT], 1, height * width, "weight") && stvc_holds(&v[OUT], 8, 5, "out")) {
+        raise(STVC_RANGE);
+    else if (holds(&v[TARGET], 4, height * width, "target") &&
+             holds(&v[MOVED], 4, height * width, "moved") &&
+             holds(&v[WEIGHT], 1, height * width, "weight") && holds(&v[OUT], 8, 5, "out")) {
         registration r = {height, width, v[TARGET].buf, v[MOVED].buf, v[WEIGHT].buf};
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = registration_equations(&r, v[OUT].buf);
         Py_END_ALLOW_THREADS
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+        result = status ? raise(status) : Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1169,7 +1190,7 @@ static PyObject *profile_costs(PyObject *self, PyObject *args)
     if (components < 0 || components > MOST || tokens < 0 || tokens > MOST || step < 1 ||
         step > CHOICE_STEP || most < 0 || most > CHOICE_STEP || probes < 1 ||
         probes > CHOICE_PROBES || rows < 1 || rows > CHOICE_ROWS) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     const int64_t size = components * tokens * CHOICE_FREQUENCIES;
@@ -1177,22 +1198,22 @@ static PyObject *profile_costs(PyObject *self, PyObject *args)
                 v[MEAN].buf, v[PROBE].buf, v[WEIGHTS].buf};
     for (int k = 0; k < CHOICE_PLANES; k++) {
         c.planes[k] = v[PLANES + k].buf;
-        if (v[PLANES + k].obj && !stvc_holds(&v[PLANES + k], 4, size, "plane"))
+        if (v[PLANES + k].obj && !holds(&v[PLANES + k], 4, size, "plane"))
             goto done;
     }
-    if (!stvc_holds(&v[TARGET], 4, size, "target") ||
-        !stvc_holds(&v[MEAN], 4, components * CHOICE_FREQUENCIES, "mean") ||
-        !stvc_holds(&v[PROBE], 8, probes, "probes") || !stvc_holds(&v[WEIGHTS], 4, rows * ROW, "weights") ||
-        !stvc_holds(&v[COST], 8, components * rows, "cost") ||
-        !stvc_holds(&v[LIFT], 4, components * rows, "lift"))
+    if (!holds(&v[TARGET], 4, size, "target") ||
+        !holds(&v[MEAN], 4, components * CHOICE_FREQUENCIES, "mean") ||
+        !holds(&v[PROBE], 8, probes, "probes") || !holds(&v[WEIGHTS], 4, rows * ROW, "weights") ||
+        !holds(&v[COST], 8, components * rows, "cost") ||
+        !holds(&v[LIFT], 4, components * rows, "lift"))
         goto done;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = choice_costs(&c, v[COST].buf, v[LIFT].buf);
     Py_END_ALLOW_THREADS
-    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    result = status ? raise(status) : Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1207,8 +1228,8 @@ static PyObject *absorb(PyObject *self, PyObject *args)
         return NULL;
     PyObject *result = NULL;
     int64_t n = v[H].len / 4;
-    if (stvc_holds(&v[H], 4, -1, "h") && stvc_holds(&v[OUT], 1, n, "out") &&
-        (!v[ADDED].obj || stvc_holds(&v[ADDED], 4, n, "added"))) {
+    if (holds(&v[H], 4, -1, "h") && holds(&v[OUT], 1, n, "out") &&
+        (!v[ADDED].obj || holds(&v[ADDED], 4, n, "added"))) {
         Py_BEGIN_ALLOW_THREADS
         if (v[ADDED].obj)
             passes_absorb(v[H].buf, v[ADDED].buf, n, v[OUT].buf);
@@ -1217,7 +1238,7 @@ static PyObject *absorb(PyObject *self, PyObject *args)
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1231,14 +1252,14 @@ static PyObject *look_up(PyObject *self, PyObject *args)
     PyObject *result = NULL;
     int64_t n = v[SYMBOLS].len / 4;
     if (v[TABLE].len % 2 == 0)
-        stvc_raise(STVC_RANGE);
-    else if (stvc_holds(&v[SYMBOLS], 4, -1, "symbols") && stvc_holds(&v[OUT], 1, n, "out")) {
+        raise(STVC_RANGE);
+    else if (holds(&v[SYMBOLS], 4, -1, "symbols") && holds(&v[OUT], 1, n, "out")) {
         Py_BEGIN_ALLOW_THREADS
         passes_look_up(v[SYMBOLS].buf, n, v[TABLE].buf, v[TABLE].len / 2, v[OUT].buf);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1257,14 +1278,14 @@ static PyObject *place(PyObject *self, PyObject *args)
     if (units < 0 || units > MOST || tokens < 0 || tokens > MOST || first < 0 || first > tokens ||
         rows < 0 || rows > tokens - first || low < 0 || low > PASSES_COEFFICIENTS || count < 0 ||
         count > PASSES_COEFFICIENTS - low || candidates < 0 || candidates > PASSES_CANDIDATES) {
-        stvc_raise(STVC_RANGE);
+        raise(STVC_RANGE);
         goto done;
     }
     int64_t found = units * rows * count, moves = units * tokens * PASSES_COEFFICIENTS;
-    if (!stvc_holds(&v[HEADS], 4, found * (3 + candidates), "heads") ||
-        !stvc_holds(&v[MOVES], 2, moves * candidates, "moves") ||
-        (v[NEAR].obj && !stvc_holds(&v[NEAR], 4, found, "near")) ||
-        !stvc_holds(&v[LOCATION], 4, found, "location") || !stvc_holds(&v[SCALE], 4, found, "scale"))
+    if (!holds(&v[HEADS], 4, found * (3 + candidates), "heads") ||
+        !holds(&v[MOVES], 2, moves * candidates, "moves") ||
+        (v[NEAR].obj && !holds(&v[NEAR], 4, found, "near")) ||
+        !holds(&v[LOCATION], 4, found, "location") || !holds(&v[SCALE], 4, found, "scale"))
         goto done;
     passes_heads a = {units,      tokens,          first,        rows,         (int)low,
                       (int)count, (int)candidates, v[HEADS].buf, v[MOVES].buf, v[NEAR].buf};
@@ -1273,7 +1294,7 @@ static PyObject *place(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    stvc_release(v, VIEWS);
+    release(v, VIEWS);
     return result;
 }
 
@@ -1345,13 +1366,13 @@ PyMODINIT_FUNC PyInit__kernels(void)
     PyObject *module = PyModule_Create(&definition);
     if (!module)
         return NULL;
-    stvc_impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
+    impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
     PyObject *walk = PyType_FromSpec(&walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
              *encoder = PyType_FromSpec(&encoder_spec),
              *numbers = PyType_FromSpec(&stvc_numbers_spec);
-    if (!stvc_impossible || !walk || !decoder || !encoder || !numbers ||
+    if (!impossible || !walk || !decoder || !encoder || !numbers ||
         PyModule_AddFunctions(module, stvc_unit_functions) ||
-        PyModule_AddObjectRef(module, "ImpossibleBits", stvc_impossible) ||
+        PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||
         PyModule_AddObjectRef(module, "Encoder", encoder) ||

@@ -21,9 +21,6 @@ typedef struct {
 
 /* The type of module_numbers.c. */
 extern PyType_Spec stvc_numbers_spec;
-/* The exception for bits that no encoder writes. */
-extern PyObject *stvc_impossible;
-
 /* Functions of module_units.c, and its method of `Encoder`. */
 extern PyMethodDef stvc_unit_functions[];
 PyObject *stvc_encoder_unit(PyObject *object, PyObject *args);
