@@ -1,9 +1,11 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v4]
+    python tools/make_golden.py [--out tests/golden/v4-2]
 
-Run once per bit stream version, with the model that will ship. The pictures come from integer
-arithmetic alone, so that the tests can make them again on any machine and encode them again.
+Run once per bit stream version, with the model that will ship; once more, into a folder beside it,
+when encoders have come to choose otherwise (v4-2: another fit of the spectral transform, finer
+registration, another model). The pictures come from integer arithmetic alone, so that the tests can
+make them again on any machine and encode them again.
 """
 
 from __future__ import annotations
@@ -175,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v4"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v4-2"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from stvc.codec.network_coding import optimized
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import fit_klt
+from stvc.codec.spectral_fit import textures
 from stvc.codec.structure import Link, Planned, plan_frames
 from stvc.codec.transform import pad_to_blocks
 from stvc.codec.unit import UnitContext
@@ -29,6 +30,8 @@ TEN_METER = {"B02", "B03", "B04", "B08"}
 SIXTY_METER = {"B01", "B09", "B10"}
 _CHOSEN = 0.7
 """Share of windows whose levels an entropy model chooses."""
+_TEXTURED = 0.8
+"""Share of windows whose spectral transform is fitted as encoders do; others: to all variance."""
 S = TypeVar("S")
 Shape = Callable[[UnitAnalysis, npt.NDArray[np.uint8], FrameSide, str], S]
 """Makes a training sample of an analyzed unit; see `sample_of`."""
@@ -238,7 +241,8 @@ def _window(
     clear = np.concatenate([p.reshape(len(bands), -1)[:, ~h.reshape(-1)].T[::7] for p, h in frames])
     if len(clear) < 50:
         return
-    klt = fit_klt(clear)
+    stack = np.stack([p for p, _ in frames]), np.stack([h for _, h in frames])
+    klt = fit_klt(clear, textures(*stack) if rng.random() < _TEXTURED else None)
     low, high = step_range
     q = int(rng.integers(low, high)) if rng.random() < 0.3 else int(rng.integers(130, 250))
     state = ReferenceState(klt.mean, (side, side))

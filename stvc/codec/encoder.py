@@ -15,6 +15,7 @@ from stvc.codec.frame_encoder import CodedFrame, FrameEncoder, Unit
 from stvc.codec.place import Place, nodata_of
 from stvc.codec.sampling import spread_sample
 from stvc.codec.spectral import Klt, fit_klt
+from stvc.codec.spectral_fit import patches_of
 from stvc.codec.tile_job import Spread
 from stvc.codec.unit_plan import Plans
 from stvc.codec.waves import spans
@@ -42,7 +43,7 @@ class EncodedFrames:
 
 
 def fit_klts(series: Series, unclear: tuple[Bool, ...]) -> tuple[Klt, ...]:
-    """Fit one spectral transform per group to a spread sample of clear pixels.
+    """Fit one spectral transform per group to clear pixels spread over dates and ground.
 
     Parameters
     ----------
@@ -50,13 +51,14 @@ def fit_klts(series: Series, unclear: tuple[Bool, ...]) -> tuple[Klt, ...]:
     unclear : tuple of array, per group (T, H, W) bool
     """
     klts = []
-    for pixels, hidden in zip(series.pixels, unclear, strict=True):
+    for grid, pixels, hidden in zip(series.grids, series.pixels, unclear, strict=True):
         chosen = spread_sample(hidden, _SAMPLES)
         bands, size = pixels.shape[1], hidden[0].size
         first = chosen + chosen // max(size, 1) * ((bands - 1) * size)
         # ^ of each pixel's first band; one band after the other is read faster than all at once
         flat = np.ascontiguousarray(pixels).reshape(-1)
-        klts.append(fit_klt(np.stack([flat.take(first + k * size) for k in range(bands)], 1)))
+        samples = np.stack([flat.take(first + k * size) for k in range(bands)], 1)
+        klts.append(fit_klt(samples, patches_of(pixels, hidden, grid.bands)))
     return tuple(klts)
 
 

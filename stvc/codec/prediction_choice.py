@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,16 +13,24 @@ from stvc.codec.prediction_native import native_costs
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.quantize import SKIPPED, step_size
 from stvc.codec.references import NEVER, ReferenceState
-from stvc.codec.registration import estimate_shift
+from stvc.codec.registration import MAX_SHIFT, estimate_shift, warp
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import COEFFICIENTS, FRACTION_BITS, I32
+from stvc.codec.transform import BLOCK, COEFFICIENTS, FRACTION_BITS, I32, forward
 from stvc.codec.unit_plan import MAX_OFFSET
 from stvc.native import kernels
 
 F32 = npt.NDArray[np.float32]
+Shift = tuple[int, int]
+Prediction = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]
+"""Profile and DC offset per component, and their proxy cost."""
 
-_SHIFT_GAIN = 0.98
-# ^ a shift must save 2 % of the proxy cost: interpolation also blurs the state it leaves behind
+_SHIFT_GAIN = 0.995
+# ^ a shift must save half a percent of the proxy cost, or it is not worth its bits
+_STILL = (0, 0)
+_STRIDES = (2, 2, 1, 1)
+# ^ of the walk down from an estimated shift, 1/8 pixel
+_LIFT = 1 << 14
+# ^ DN: components have negative values, bands have none
 _ERROR = 1e-6
 # ^ of costs in float32, three times what was seen
 _PROBES = 64
@@ -39,7 +48,7 @@ def probed_tokens(importance: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
 
 def choose_prediction(
     target: I32, refs: ReferenceCoefficients, probes: npt.NDArray[np.intp], step: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]:
+) -> Prediction:
     """Pick profile and DC offset per component by the proxy cost ``sum log2(1 + |r| / step)``."""
     rows = _rows(refs.generation)
     if refs.unpredicted:
@@ -140,7 +149,7 @@ def choose_plan(
     day: int,
     importance: npt.NDArray[np.uint8],
     clear: npt.NDArray[np.bool_] | None,
-) -> tuple[tuple[int, int], npt.NDArray[np.int64], npt.NDArray[np.int64], ReferenceCoefficients]:
+) -> tuple[Shift, npt.NDArray[np.int64], npt.NDArray[np.int64], ReferenceCoefficients]:
     """Choose what a unit is predicted from.
 
     Parameters
@@ -163,20 +172,131 @@ def choose_plan(
     shift, profiles, offsets, refs
         As in `UnitPlan`; the references have been shifted.
     """
-    step, probes, still = int(step_size(step_index)), probed_tokens(importance), (0, 0)
-    refs = reference_coefficients(state, klt, still, day)
-    profiles, offsets, cost = choose_prediction(target, refs, probes, step)
+    step, probes = int(step_size(step_index)), probed_tokens(importance)
+    refs = reference_coefficients(state, klt, _STILL, day)
+    best = choose_prediction(target, refs, probes, step)
     if clear is not None and not state.empty:
         seen = bool((state.recent_day > NEVER).any())
         base = state.recent if seen or state.background is None else state.background
         brightest = klt.matrix[0].astype(np.float64) / (1 << 14)
         view = np.clip(np.abs(np.tensordot(brightest, base, 1)), 0, 65535).astype(np.uint16)
         found = estimate_shift(np.abs(components[0]) / (1 << FRACTION_BITS), view, clear)
-        if found != still:
-            tried = reference_coefficients(state, klt, found, day, probes)
-            there = target.reshape(len(target), 1, -1, COEFFICIENTS)[:, :, probes]
-            other = choose_prediction(there, tried, np.arange(len(probes)), step)
-            if other[2] < _SHIFT_GAIN * cost:
-                moved = reference_coefficients(state, klt, found, day)
-                return found, other[0], other[1], moved
-    return still, profiles, offsets, refs
+        there = target.reshape(len(target), 1, -1, COEFFICIENTS)[:, :, probes]
+        trials = _Shifts(state, klt, day, probes, there, step)
+        shift, other = trials.search(found, best)
+        if shift != _STILL and other[2] < _SHIFT_GAIN * best[2]:
+            return shift, other[0], other[1], reference_coefficients(state, klt, shift, day)
+    return _STILL, best[0], best[1], refs
+
+
+@dataclass(frozen=True)
+class _Shifts:
+    """Proxy costs of a unit whose references are shifted."""
+
+    state: ReferenceState
+    klt: Klt
+    day: int
+    probes: npt.NDArray[np.intp]
+    target: I32
+    """(C, 1, n, 64) of the probes."""
+    step: int
+
+    def search(self, estimate: Shift, still: Prediction) -> tuple[Shift, Prediction]:
+        """Walk down from the better of an estimate and no shift at all.
+
+        On the way the first component, and the profile that is best for it where the walk begins,
+        stand for all.
+        """
+        start, best = _STILL, still
+        if estimate != _STILL:
+            there = self._choose(estimate)
+            if there[2] < still[2]:
+                start, best = estimate, there
+        first = _FirstComponent.of(self, best[0][0])
+        shift, cost, tried = start, first.cost(start), {start}
+        for stride in _STRIDES:
+            for axis in (0, 1):
+                for way in (stride, -stride):
+                    other = (shift[0] + way, shift[1]) if axis == 0 else (shift[0], shift[1] + way)
+                    if other in tried or max(map(abs, other)) > MAX_SHIFT:
+                        continue
+                    tried.add(other)
+                    price = first.cost(other)
+                    if price < cost:
+                        shift, cost = other, price
+                        break
+        return shift, best if shift == start else self._choose(shift)
+
+    def _choose(self, shift: Shift) -> Prediction:
+        refs = reference_coefficients(self.state, self.klt, shift, self.day, self.probes)
+        return choose_prediction(self.target, refs, np.arange(len(self.probes)), self.step)
+
+
+@dataclass(frozen=True)
+class _FirstComponent:
+    """Of a unit's references and probes, the first component alone."""
+
+    planes: I32
+    """(n, H, W) of references that are not alike, DN, `_LIFT` higher."""
+    order: list[int | None]
+    """Which of them is the recent state, the background (None: there is none), the second one, the
+    average."""
+    mean: I32
+    """(1, 1, probes, 64)."""
+    target: I32
+    """(1, 1, probes, 64)."""
+    probes: npt.NDArray[np.intp]
+    rows: F32
+    """(1, 64, 4)."""
+    step: int
+
+    @classmethod
+    def of(cls, shifts: _Shifts, profile: int) -> _FirstComponent:
+        """Take it out, to be predicted by one profile."""
+        state, klt = shifts.state, shifts.klt
+        recent, background = state.recent, state.background
+        deeper = bool((state.second_day > NEVER).any())
+        second = state.second if deeper else recent
+        average = recent if state.generation == 1 else state.average
+        references = (recent, background, second, average)
+        distinct = list({id(one): one for one in references if one is not None}.values())
+        lifted = [(klt.forward(planes)[0] >> FRACTION_BITS) + _LIFT for planes in distinct]
+        count = len(shifts.probes)
+        mean = (klt.forward(klt.mean[:, None, None])[0] >> FRACTION_BITS) + _LIFT
+        flat = forward(np.broadcast_to(mean << FRACTION_BITS, (1, BLOCK, BLOCK)))
+        target = shifts.target[:1].copy()
+        target[..., 0] += _LIFT * BLOCK << FRACTION_BITS
+        planes = np.clip(np.stack(lifted), 0, 65535)
+        return cls(
+            np.asarray(planes, np.int32),
+            [_index(distinct, planes) for planes in references],
+            np.broadcast_to(flat, (1, 1, count, COEFFICIENTS)),
+            target,
+            shifts.probes,
+            _rows(state.generation)[profile][None],
+            shifts.step,
+        )
+
+    def cost(self, shift: Shift) -> float:
+        """Proxy cost under a shift."""
+        n, height, width = self.planes.shape
+        w, count = width // BLOCK, len(self.probes)
+        moved = warp(self.planes, shift)
+        cut = moved.reshape(n, height // BLOCK, BLOCK, w, BLOCK).swapaxes(2, 3)
+        blocks = cut[:, self.probes // w, self.probes % w].swapaxes(1, 2)
+        side_by_side = blocks.reshape(n, BLOCK, count * BLOCK) << FRACTION_BITS
+        found = forward(side_by_side)
+        recent, background, second, average = (
+            self.mean if k is None else found[k][None] for k in self.order
+        )
+        age = np.zeros((1, count), np.int32)
+        refs = ReferenceCoefficients(
+            self.mean, recent, second, background, average, age, age, has_background=True
+        )
+        costs = plain_costs if kernels is None else native_costs
+        price, _ = costs(self.target, refs, np.arange(count), self.rows, self.step)
+        return float(np.rint(price[0, 0]))
+
+
+def _index(planes: list[I32], wanted: I32 | None) -> int | None:
+    return next((k for k, one in enumerate(planes) if one is wanted), None)

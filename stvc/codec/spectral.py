@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.spectral_fit import rotation
 from stvc.codec.transform import BLOCK, COEFFICIENTS, F64, FRACTION_BITS, I32, PARTS, forward
 from stvc.native import kernels
 
@@ -24,7 +25,7 @@ class Klt:
     """A spectral transform as it stands in an archive header."""
 
     matrix: npt.NDArray[np.int16]
-    """(C, C) rows are components, strongest first inside each run, scale 2**14."""
+    """(C, C) rows are components, the most expensive first inside each run, scale 2**14."""
     mean: npt.NDArray[np.int32]
     """(C,) mean DN per band: what is predicted when nothing is known."""
     spread: npt.NDArray[np.uint8]
@@ -101,12 +102,18 @@ def _mixed(matrix: npt.NDArray[np.floating], planes: npt.NDArray[np.generic]) ->
     return np.asarray(np.floor(x, out=x), np.int32).reshape(c, h, w)
 
 
-def fit_klt(samples: npt.NDArray[np.generic]) -> Klt:
+def fit_klt(
+    samples: npt.NDArray[np.generic],
+    patches: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None,
+) -> Klt:
     """Fit the transform to clear pixels.
 
     Parameters
     ----------
     samples : array, (N, C) DN of clear pixels; N may be 0.
+    patches : (array, array), optional
+        What `stvc.codec.spectral_fit.patches_of` found in the image. Without it, or if it is
+        empty, the components are those of the samples' covariance.
 
     Notes
     -----
@@ -114,22 +121,28 @@ def fit_klt(samples: npt.NDArray[np.generic]) -> Klt:
     is fixed (largest entry positive), so that encoding is deterministic.
     """
     n, c = samples.shape
-    if n == 0:
+    if patches is not None and not patches[1].any():
+        patches = None
+    if n == 0 and patches is None:
         return Klt(
             np.eye(c, dtype=np.int16) << _SCALE_BITS,
             np.zeros(c, np.int32),
             np.full(c, 64, np.uint8),
         )
     x = samples.astype(np.float64)
-    mean = x.mean(0)
+    mean = x.mean(0) if n else np.zeros(c)
     x -= mean
-    covariance = x.T @ x / n
+    covariance = x.T @ x / max(n, 1)
+    if not n and patches is not None:
+        covariance = np.average(patches[0], 0, patches[1])
     vectors = np.zeros((c, c))
     for lo in range(0, c, _MAX_JOINT):
         run = slice(lo, min(lo + _MAX_JOINT, c))
-        basis = np.linalg.eigh(covariance[run, run])[1]
-        basis = basis[:, ::-1].T
-        # ^ eigh sorts ascending
+        if patches is not None:
+            basis = rotation(patches[0][:, run, run], patches[1])
+        else:
+            basis = np.linalg.eigh(covariance[run, run])[1][:, ::-1].T
+            # ^ eigh sorts ascending
         basis *= np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(1)])[:, None]
         vectors[run, run] = basis
     matrix = np.rint(vectors * (1 << _SCALE_BITS)).astype(np.int16)
