@@ -293,8 +293,10 @@ class _FirstComponent:
         refs = ReferenceCoefficients(
             self.mean, recent, second, background, average, age, age, has_background=True
         )
-        costs = plain_costs if kernels is None else native_costs
-        price, _ = costs(self.target, refs, np.arange(count), self.rows, self.step)
+        given = self.target, refs, np.arange(count), self.rows, self.step
+        price = None if kernels is None else native_costs(*given)[0]
+        if price is None or _doubtful(price).any():
+            price = plain_costs(*given)[0]
         return float(np.rint(price[0, 0]))
 
 
