@@ -30,11 +30,12 @@ Progress = Callable[[int, int, str], None]
 Key = tuple[int, int, int]
 """A unit: place in coding order, group, tile."""
 
-_LEVELS_COST = 0.055
+_LEVELS_COST = 0.08
 """What restoration gains less, dB, once the entropy model has chosen the levels.
 
-The mean over four places at 42 to 54 dB. The step itself can be half an index off, 0.06 to
-0.09 dB."""
+The mean over five places at 42 to 54 dB; single ones are up to 0.06 dB off."""
+_HALF_STEP = 0.12
+# ^ dB, and a little more: what the choice of levels makes up for
 _ALIKE = STEP_OCTAVE * 3 // 4
 """Steps so near to each other that what a unit is best predicted from is the same."""
 _MOST_TRIALS = 12
@@ -96,7 +97,7 @@ def find_step(
     -------
     int, Plans
         The index, and what units are best predicted from near it: the encoder need not choose
-        again.
+        again. If it chooses levels, their errors make up for what the index is off.
     """
     trials = _Trials(series, plan, place, backgrounds)
     full: dict[int, _Trial] = {}
@@ -131,7 +132,9 @@ def find_step(
                 break
         index = following
     best = min(tried, key=lambda k: (abs(tried[k] - psnr), k))
-    return best, full[min(full, key=lambda k: abs(k - best))].plans
+    plans = full[min(full, key=lambda k: abs(k - best))].plans
+    over = float(np.clip(tried[best] - psnr, -_HALF_STEP, _HALF_STEP))
+    return best, {key: replace(plan, leniency=10 ** (over / 10)) for key, plan in plans.items()}
 
 
 def _psnr(mean: float) -> float:

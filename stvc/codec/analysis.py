@@ -154,6 +154,8 @@ def analyze(
         found = choose_plan(components, target, state, klt, step_index, day, importance, clear)
         shift, profiles, offsets, refs = found
     plan = UnitPlan(step_index, shift, profiles, offsets, (0, 0), np.zeros_like(offsets))
+    if chosen is not None:
+        plan = replace(plan, leniency=chosen.leniency)
     predicted = predict_unit(refs, plan)
     how = _Levels(components, target, predicted, hidden, steps, importance, dead_zone, not coarse)
     residual, symbols, shrink = plain_levels(how) if kernels is None else native_levels(how)

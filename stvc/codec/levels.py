@@ -25,7 +25,13 @@ _CANDIDATES = 3
 
 
 def choose_levels(
-    residual: F64, plain: I64, location: I64, scale: I64, shrink: tuple[int, int], models: Models
+    residual: F64,
+    plain: I64,
+    location: I64,
+    scale: I64,
+    shrink: tuple[int, int],
+    models: Models,
+    leniency: float = 1.0,
 ) -> I64 | None:
     """Choose levels of a unit.
 
@@ -40,11 +46,13 @@ def choose_levels(
     shrink : (int, int)
         Reconstruction points, see `stvc.codec.quantize.dequantize`.
     models : Models
+    leniency : float
+        What the squared error of ``plain`` is multiplied by.
 
     Returns
     -------
     array, (N,) int64, or None
-        Levels with no more squared error than ``plain``; None if there is nothing to choose.
+        Levels with no more squared error than that; None if there is nothing to choose.
     """
     size = np.abs(residual)
     nearest = np.minimum(np.floor(size + 0.5), MAX_SYMBOL).astype(np.int64)
@@ -57,7 +65,7 @@ def choose_levels(
     where, wide = location[open_ones], scale[open_ones]
     bits = np.stack([symbol_bits(sign * level, where, wide, models) for level in levels])
     errors = _squared_error(size, levels, shrink)
-    allowed = _squared_error(size, np.abs(plain[open_ones]), shrink).sum()
+    allowed = leniency * _squared_error(size, np.abs(plain[open_ones]), shrink).sum()
     chosen, low, high = None, 0.0, _STEEPEST
     for _ in range(_HALVINGS):
         slope = (low + high) / 2

@@ -112,7 +112,8 @@ def optimize(
         np.concatenate([np.reshape(part, -1) for part in parts]).astype(np.int64)
         for parts in zip(*(batch[:3] for batch in coding.batches), strict=True)
     )
-    levels = choose_levels(in_steps[places], plain, location, scale, unit.plan.shrink, model.models)
+    shrink, leniency = unit.plan.shrink, unit.plan.leniency
+    levels = choose_levels(in_steps[places], plain, location, scale, shrink, model.models, leniency)
     if levels is None:
         return unit, coding, bits
     flat = np.zeros(unit.symbols.size, np.int32)

@@ -42,6 +42,9 @@ class UnitPlan:
     """Reconstruction points, see `quantize.dequantize`."""
     strengths: npt.NDArray[np.int64]
     """(C,) of restoration, see `stvc.codec.restoration`."""
+    leniency: float = 1.0
+    """Not in the header: what an encoder that chooses levels multiplies their squared error by, to
+    meet a PSNR that lies between two steps."""
 
     def offsets_at(self, step_index: int) -> npt.NDArray[np.int64]:
         """DC offsets of nearly the same size in DN with another step."""
