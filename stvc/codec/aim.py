@@ -38,6 +38,8 @@ _HALF_STEP = 0.12
 # ^ dB, and a little more: what the choice of levels makes up for
 _ALIKE = STEP_OCTAVE * 3 // 4
 """Steps so near to each other that what a unit is best predicted from is the same."""
+_NEAR = STEP_OCTAVE // 2
+"""Steps so near to each other that some units tell how the error of all changes."""
 _MOST_TRIALS = 12
 _SHARE = 4
 # ^ one unit of so many tells how the error of all changes from one step to another
@@ -108,8 +110,9 @@ def find_step(
             if progress is not None:
                 progress(len(tried), 0, "aiming at the PSNR")
             near = min(full, key=lambda k: abs(k - index), default=-MAX_STEP_INDEX)
-            if abs(near - index) > _ALIKE:
-                full[index] = trials.run(index, {}, some=False)
+            if abs(near - index) > _NEAR:
+                plans = full[near].plans if abs(near - index) <= _ALIKE else {}
+                full[index] = trials.run(index, plans, some=False)
                 tried[index] = _psnr(full[index].mean(full[index].errors))
             else:
                 base = full[near]
