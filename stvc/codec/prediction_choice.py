@@ -25,7 +25,8 @@ Prediction = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]
 """Profile and DC offset per component, and their proxy cost."""
 
 _SHIFT_GAIN = 0.995
-# ^ a shift must save half a percent of the proxy cost, or it is not worth its bits
+# ^ a shift must save half a percent of the proxy cost: it costs bits, and interpolation blurs the
+#   state it leaves behind
 _STILL = (0, 0)
 _STRIDES = (2, 2, 1, 1)
 # ^ of the walk down from an estimated shift, 1/8 pixel
