@@ -40,7 +40,15 @@ def compile_kernels(target: Path) -> None:
         [os.path.relpath(path, ROOT) for path in sorted(FOLDER.glob("*.c"))],
         depends=[os.path.relpath(path, ROOT) for path in sorted(FOLDER.glob("*.h"))],
         define_macros=[("Py_LIMITED_API", hexversion), ("STVC_SOURCES", f'"{_digest()}"')],
-        extra_compile_args=["-O3", "-g0", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+        extra_compile_args=[
+            "-O3",
+            "-g0",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-fvisibility=hidden",
+            "-ffp-contract=off",
+        ],
         py_limited_api=True,
     )
     here = Path.cwd()

@@ -16,10 +16,10 @@ from stvc.errors import TooLargeError, VersionError
 from stvc.masks import KINDS
 from stvc.types import F64, GroupGrid, MaskGrid
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Newest version of the bit stream, which is the generation of the codec."""
 
-VERSIONS = (1, 2, 3, FORMAT_VERSION)
+VERSIONS = (1, 2, 3, 4, FORMAT_VERSION)
 """Versions that are read and appended to; see CHANGELOG, *Bitstream*."""
 
 FIRST_OF_CONTAINER_2 = 4

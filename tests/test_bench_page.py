@@ -103,6 +103,7 @@ def test_the_commands_on_the_page_are_ones_that_bench_takes() -> None:
                 job.cut.group,
             )
             assert options.pixels == job.pixels
+            assert options.bounds == job.bounds
 
 
 def test_only_rows_that_hold_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +145,19 @@ def test_speeds_are_never_of_two_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     bench_page.measured(job, tmp_path, tmp_path)
     assert asked == ["stvc", "lerc"]
+
+
+def test_bounds_are_compared_with_the_best_that_keeps_them() -> None:
+    rows = [
+        _row("stvc-bounded", 0, 3.0, max_error_clear=0),
+        _row("stvc-bounded", 5, 1.0, max_error_clear=5),
+        _row("jpegxl-lossless", 0, 4.0, max_error_clear=0),
+        _row("jpegls", 0, 5.0, max_error_clear=0),
+        _row("jpegls", 5, 2.0, max_error_clear=5),
+        _row("sz3", 5, 0.5, max_error_clear=6),
+    ]
+    table = page.bounds_table([("field", rows)])
+    assert table.splitlines()[0] == "| field | lossless | ±5 DN |"
+    assert _cells(table, "`jpegxl-lossless`")[1:] == ["4.000", "-"]
+    assert "sz3" not in table
+    assert _cells(table, "stvc against the best other")[1:] == ["-25.0 %", "-50.0 %"]

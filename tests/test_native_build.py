@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,3 +139,18 @@ def test_wheels_are_of_a_platform_with_kernels_and_pure_without(checkout: Path) 
     assert done.stdout.strip() == "[True] False ['cp311', 'abi3']", done.stderr
     done = run("-c", HOOK, checkout, CC="/bin/false")
     assert done.stdout.strip() == "[] True ['']", done.stderr
+
+
+def test_no_call_has_more_buffers_than_python_keeps_track_of() -> None:
+    """Python's list of them has room for 8, or for all items outside of parentheses."""
+    calls = re.compile(r'PyArg_ParseTuple\(\s*args,\s*((?:"[^"]*"\s*)+)')
+    formats = [
+        "".join(re.findall(r'"([^"]*)"', call)).partition(":")[0]
+        for path in sorted((ROOT / "stvc" / "native").glob("*.c"))
+        for call in calls.findall(path.read_text())
+    ]
+    assert len(formats) > 30
+    for text in formats:
+        outside = re.sub(r"\([^()]*\)", "T", text)
+        items = sum(c.isalpha() for c in outside)
+        assert len(re.findall(r"[swyz]\*", text)) <= max(8, items), text

@@ -267,7 +267,8 @@ def costs(**other: object) -> tuple[object, ...]:
         "cost": COSTS,
         "lift": np.zeros((1, 2), F32),
     }
-    return tuple((named | other).values())
+    sizes, target, planes, *rest = (named | other).values()
+    return sizes, target, *planes, *rest
 
 
 def predicted(**other: object) -> tuple[object, ...]:

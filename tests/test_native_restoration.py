@@ -70,7 +70,8 @@ def arguments(**other: object) -> list[object]:
         "level": 1,
         "out": np.zeros(2 * 3 * 64, np.int32),
     }
-    return list((named | other).values())
+    network, *rest = (named | other).values()
+    return [*network, *rest]
 
 
 def weights(index: int, array: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -18,7 +18,7 @@ def rng():
 
 def walked(local, features, errors, shown=None):
     """Corrections of every pixel, in coding order; (K, N) features, (N,) errors."""
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     found = np.zeros(len(layout.cells))
     for step in range(len(layout.starts) - 1):
         span = slice(layout.starts[step], layout.starts[step + 1])
@@ -30,7 +30,7 @@ def walked(local, features, errors, shown=None):
 
 
 def test_what_differs_from_place_to_place_is_learned_there(rng):
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     column = (layout.cells % layout.plane) % layout.row
     features = rng.integers(-200, 200, (FEATURES, len(layout.cells))).astype(np.float64)
     # the left half follows the first number, the right half turns its sign around
@@ -41,7 +41,7 @@ def test_what_differs_from_place_to_place_is_learned_there(rng):
 
 
 def test_the_next_date_starts_from_the_mean_of_this_one(rng):
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     features = rng.integers(-200, 200, (FEATURES, len(layout.cells))).astype(np.float64)
     errors = np.rint(0.5 * features[3])
     first = LocalCorrection(layout, 1, None)
@@ -52,7 +52,7 @@ def test_the_next_date_starts_from_the_mean_of_this_one(rng):
 
 
 def test_pixels_that_are_not_shown_teach_nothing(rng):
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     features = rng.integers(-200, 200, (FEATURES, len(layout.cells))).astype(np.float64)
     never = np.zeros(len(layout.cells), bool)
     local = LocalCorrection(layout, 1, None)
@@ -62,7 +62,7 @@ def test_pixels_that_are_not_shown_teach_nothing(rng):
 
 @pytest.mark.parametrize("pitch", [1, 101, 131_071])
 def test_corrections_are_finite_integers_whatever_comes(rng, pitch):
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     features = rng.choice([-524_280.0, 0.0, 524_280.0], (FEATURES, len(layout.cells)))
     features[1:4] = features[0]  # singular
     found = walked(LocalCorrection(layout, pitch, None), features, features[0])
@@ -71,7 +71,7 @@ def test_corrections_are_finite_integers_whatever_comes(rng, pitch):
 
 
 def test_memory_never_holds_denormal_numbers():
-    layout = layout_of(SHAPE)
+    layout = layout_of(SHAPE, 3)
     known = np.full((2, FEATURES, FEATURES + 1), 1e-31)
     assert (LocalCorrection(layout, 1, known).memory() == 0).all()
 

@@ -14,6 +14,7 @@ import export
 import fast_qat
 import qat
 import scale_weights
+import train_pixels
 
 import train
 from stvc.model.architecture import NetworkConfig
@@ -37,4 +38,14 @@ def random_net(
     return net.eval()
 
 
-__all__ = ["SMALL", "cubes", "export", "fast_qat", "qat", "random_net", "scale_weights", "train"]
+__all__ = [
+    "SMALL",
+    "cubes",
+    "export",
+    "fast_qat",
+    "qat",
+    "random_net",
+    "scale_weights",
+    "train",
+    "train_pixels",
+]

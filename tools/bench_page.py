@@ -23,7 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_peers.cubes import Cut, find_cubes
 from bench_peers.learned import FOLDER_VARIABLE
 from bench_peers.measure import Plan, Row, measure_apart
-from bench_peers.page import clouds_table, rates_table, references_table, speed_table
+from bench_peers.page import (
+    bounds_table,
+    clouds_table,
+    rates_table,
+    references_table,
+    speed_table,
+)
 from bench_peers.registry import CODECS
 from bench_peers.stvc_codec import StvcCodec
 
@@ -48,6 +54,8 @@ SPEED = (
     "av1-klt-intra-inpaint",
     "jpeg2000",
 )
+BOUNDED = ("stvc-bounded", "jpegxl-lossless", "jpegls", "sz3", "sz3-3d", "lerc")
+BOUNDS = (0, 5, 10, 25, 50)
 FULL = (42.0, 45.0, 48.0, 50.0, 53.0, 56.0)
 TWO = (45.0, 50.0)
 
@@ -65,6 +73,8 @@ class Job:
     codecs: tuple[str, ...]
     psnrs: tuple[float, ...]
     pixels: str = "clear"
+    bounds: tuple[int, ...] = ()
+    """DN; 0 is lossless."""
 
     @property
     def command(self) -> str:
@@ -75,6 +85,8 @@ class Job:
         words += [f"--group {self.cut.group}"] if self.cut.group != "all" else []
         words += [f"--codecs {','.join(self.codecs)}"]
         words += [f"--psnr {','.join(f'{psnr:g}' for psnr in self.psnrs)}"]
+        if self.bounds:
+            words += [f"--bounds {','.join(map(str, self.bounds))}"]
         return " ".join(words + (["--pixels all"] if self.pixels == "all" else []))
 
 
@@ -82,6 +94,12 @@ _PLACES = (
     ("sample", "Romanian forest, 36 dates", SAMPLE, Cut(dates=36)),
     ("portugal", "Portugal, 30 dates", PORTUGAL, Cut()),
     ("seasons", "4 seasons, 10 m", SEASONS, Cut(group="10")),
+)
+_BOUNDED_PLACES = (
+    ("sample", "Romanian forest, 12 dates", SAMPLE, Cut(dates=12)),
+    ("portugal", "Portugal, 12 dates", PORTUGAL, Cut(dates=12)),
+    ("seasons", "4 seasons, 10 m", SEASONS, Cut(group="10")),
+    ("seasons-all", "4 seasons, all bands as they come, at 10 m", SEASONS, Cut(crop=128)),
 )
 _LONG = ("long", "Romanian forest, 140 dates, 48 x 48 px", SAMPLE, Cut(crop=48))
 
@@ -94,6 +112,10 @@ JOBS: dict[str, list[Job]] = {
         Job(f"rates-{name}", *rest, ("stvc", "stvc-fast", *LEARNED, *PEERS), FULL)
         for name, *rest in _PLACES
     ],
+    "bounds": [
+        Job(f"bounds-{name}", *rest, BOUNDED, (50.0,), bounds=BOUNDS)
+        for name, *rest in _BOUNDED_PLACES
+    ],
     "speed": [
         Job(f"speed-{name}", *rest, SPEED, (50.0,)) for name, *rest in (_PLACES[0], _PLACES[2])
     ],
@@ -102,6 +124,7 @@ TABLES = {
     "references": references_table,
     "clouds": clouds_table,
     "rates": rates_table,
+    "bounds": bounds_table,
     "speed": speed_table,
 }
 
@@ -119,7 +142,9 @@ def measured(job: Job, data: Path, kept: Path, *, only_kept: bool = False) -> li
     for codec in job.codecs:
         if codec in done or only_kept:
             continue
-        found, problems = measure_apart(cube, job.cut, codec, Plan(job.psnrs, (), job.pixels))
+        found, problems = measure_apart(
+            cube, job.cut, codec, Plan(job.psnrs, job.bounds, job.pixels)
+        )
         for line in problems:
             print(line, file=sys.stderr, flush=True)
         rows += found

@@ -165,10 +165,10 @@ def samples(
     while True:
         cube = cubes[rng.choice(len(cubes), p=weight)]
         clouds = cubes[rng.choice(len(cubes), p=weight)]
-        yield from _window(_varied(cube, clouds, rng), rng, step_range, shape, levels_by)
+        yield from _window(varied(cube, clouds, rng), rng, step_range, shape, levels_by)
 
 
-def _varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
+def varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
     """Another cube like it: run backward, seen from farther away, under another place's clouds."""
     pixels, hidden, gsd = cube.pixels, cube.hidden, cube.gsd
     if cube.series and rng.random() < 0.4:
@@ -263,7 +263,7 @@ def _window(
         state = ReferenceState(klt.mean, (side, side), background=unit.decoded.astype(np.int32))
     fresh, states = state, []
     chooser = levels_by if rng.random() < _CHOSEN else None
-    for k, link in _planned(rng, [float(1 - h.mean()) for _, h in frames]):
+    for k, link in planned(rng, [float(1 - h.mean()) for _, h in frames]):
         frame, hidden = frames[k]
         day = day0 + k * gap
         ends = [states[i] if i >= 0 else None for i in link]
@@ -283,7 +283,7 @@ def _window(
         yield shape(unit, klt.spread, FrameSide(day, cube.gsd, unit.plan.shift, q), cube.name)
 
 
-def _planned(rng: np.random.Generator, clear: list[float]) -> list[Planned]:
+def planned(rng: np.random.Generator, clear: list[float]) -> list[Planned]:
     """Order and links of a batch: coarse to fine in time, or one by one as a scheduled job does."""
     if rng.random() < 0.65:
         return plan_frames([], [], range(len(clear)), clear)

@@ -25,6 +25,7 @@ from stvc.model.network import EXP_STEPS
 from stvc.model.weights import content_hash
 
 _ACCUMULATOR = 1 << 23
+_FAINT = 0.05
 
 
 def integer_linear(layer: IntLinear) -> dict[str, torch.Tensor]:
@@ -72,18 +73,24 @@ def load_integers(net: ConditionalTransformer, tensors: Mapping[str, torch.Tenso
     """Set a network to exported integers: training goes on from a shipped model.
 
     The optimizer's state and the mixture's two parameters are not in an exported model; they
-    settle again within some hundred steps.
+    settle again within some hundred steps. Trunk layers that the model lacks begin by adding
+    hardly anything.
     """
     layers, positions = named_layers(net)
     with torch.no_grad():
         for name, layer in layers.items():
+            if f"{name}.weight" not in tensors and name.startswith("trunk."):
+                if name.endswith((".out", ".down")):
+                    layer.weight.mul_(_FAINT)
+                continue
             scale = torch.exp2(-tensors[f"{name}.bits"].float())
             layer.weight.copy_(tensors[f"{name}.weight"].float() * scale[:, None])
             if layer.bias is not None:
                 unit = scale / (1 << ACTIVATION_BITS)
                 layer.bias.copy_(tensors[f"{name}.bias"].float() * unit)
         for name, position in positions.items():
-            position.copy_(tensors[name].float() / (1 << ACTIVATION_BITS))
+            if name in tensors:
+                position.copy_(tensors[name].float() / (1 << ACTIVATION_BITS))
 
 
 def integer_tensors(net: ConditionalTransformer) -> dict[str, torch.Tensor]:

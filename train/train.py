@@ -126,6 +126,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=NetworkConfig.width)
+    parser.add_argument(
+        "--trunk", type=int, default=NetworkConfig.trunk, help="layers before the first step"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--total", type=float, help="minutes of the whole schedule, if resumed in parts"
@@ -135,7 +138,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "checkpoint.pt"
-    config = NetworkConfig(width=options.width, hidden=2 * options.width)
+    config = NetworkConfig(width=options.width, hidden=2 * options.width, trunk=options.trunk)
     net = ConditionalTransformer(config)
     product = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     net.set_dtype(product)

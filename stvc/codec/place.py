@@ -121,7 +121,7 @@ class Place:
     mask: MaskGrid
     klts: tuple[Klt, ...]
     settings: Settings
-    generation: int = 4
+    generation: int = 5
     """Of the codec: 1 chains frames in file order; see `stvc.codec.structure` for 2."""
 
     def unclear(self, classes: U8, nodata: tuple[Bool, ...]) -> tuple[Bool, ...]:

@@ -22,9 +22,12 @@ _MAX_BOUND = (1 << 16) - 1
 
 
 def encode(
-    pixels: U16, context: UnitContext, state: ReferenceState, max_error: int
+    pixels: U16, context: UnitContext, state: ReferenceState, max_error: int, *, networked: bool
 ) -> predictive.EncodedPixels:
-    """Encode (C, H, W) padded pixels; every required one comes back within ``max_error`` DN."""
+    """Encode (C, H, W) padded pixels; every required one comes back within ``max_error`` DN.
+
+    ``networked`` as for `stvc.codec.predictive.encode`.
+    """
     h, w = context.size
     bound = min(max_error, _MAX_BOUND)
     coded = predictive.encode(
@@ -35,6 +38,7 @@ def encode(
         max_error=bound,
         memory=state.memory,
         generation=state.generation,
+        networked=networked,
     )
     payload = bound.to_bytes(2, "little") + coded.payload
     return replace(coded, payload=payload, decoded=_padded(coded.decoded, context.hidden.shape))

@@ -43,7 +43,7 @@ class ReferenceCoefficients:
     """Whether a background exists."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
-    generation: int = 4
+    generation: int = 5
     """Of the codec; decides about `profiles_of`."""
 
     @property

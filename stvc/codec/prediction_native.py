@@ -28,7 +28,7 @@ def native_costs(
     kernels.profile_costs(
         (len(target), target[0].size // COEFFICIENTS, step, MAX_OFFSET),
         np.ascontiguousarray(target),
-        tuple(None if p is refs.mean else np.ascontiguousarray(p) for p in refs.planes),
+        *(None if p is refs.mean else np.ascontiguousarray(p) for p in refs.planes),
         np.ascontiguousarray(refs.mean[:, 0, 0], np.float32),
         np.ascontiguousarray(probes, np.int64),
         rows,

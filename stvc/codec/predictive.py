@@ -1,24 +1,40 @@
 """Predictive coder of one unit: lossless, or every pixel within a bound, in the pixel domain.
 
-Payload: byte 0 is the form (constant, packed pixels, raw, predicted). Predicted: per band the
-first value and a curve for its scales, then the symbols, step by step: differences to the
-prediction in units of ``2 E + 1`` DN, under logistic tables.
+Payload: byte 0 is the form (constant, packed pixels, raw, predicted, learned). Predicted: per band
+the first value and a curve for its scales, then the symbols, step by step: differences to the
+prediction in units of ``2 E + 1`` DN, under logistic tables. Learned (from generation 5 on): some
+bands, each as a bit says, have their differences under the pixel network's mixtures instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from stvc.codec.predictive_context import EIGHTH
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout, layout_of
 from stvc.codec.predictive_learning import Memories, Memory
-from stvc.codec.predictive_scales import address_of, fit_curves, read_curves, write_curves
+from stvc.codec.predictive_mixture import (
+    Mixture,
+    level_bits,
+    mixture_of,
+    read_levels,
+    write_levels,
+)
+from stvc.codec.predictive_network import outputs
+from stvc.codec.predictive_scales import (
+    BUCKETS,
+    address_of,
+    fit_curves,
+    read_curves,
+    write_curves,
+)
 from stvc.codec.predictive_tables import logistic_models
-from stvc.codec.predictive_walk import EIGHTH, PEAK, Bool, Step, walk
+from stvc.codec.predictive_walk import PEAK, Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.errors import CorruptError
 from stvc.model.architecture import LOCATION_BITS
@@ -26,7 +42,13 @@ from stvc.model.architecture import LOCATION_BITS
 U16 = npt.NDArray[np.uint16]
 I64 = npt.NDArray[np.int64]
 
-CONSTANT, PACKED, RAW, PREDICTED = range(4)
+F64 = npt.NDArray[np.float64]
+CodedStep = tuple[Step, I64, Mixture | None]
+"""Pixels of a step, their levels, and how these are distributed."""
+
+CONSTANT, PACKED, RAW, PREDICTED, LEARNED = range(5)
+NETWORKED = 5
+"""The first generation with a pixel network."""
 MAX_REFERENCES = 3
 _BANDS_AT_ONCE = 13
 _PACK_LEVEL = 19
@@ -52,6 +74,7 @@ def encode(
     max_error: int = 0,
     memory: Memories = (),
     generation: int = 2,
+    networked: bool = False,
 ) -> EncodedPixels:
     """Encode the pixels of one date.
 
@@ -70,6 +93,8 @@ def encode(
         What the date before taught, if it was coded this way, too.
     generation : int
         Of the codec.
+    networked : bool
+        Ask the pixel network, from generation 5 on: smaller, and slower to encode and to decode.
     """
     if not pixels.size:
         return EncodedPixels(bytes([CONSTANT]), pixels.copy(), memory)
@@ -81,25 +106,24 @@ def encode(
         return EncodedPixels(constant, np.full_like(pixels, middle), memory)
     pitch = 2 * max_error + 1
     models = logistic_models()
+    networked = networked and generation >= NETWORKED
     writer = Writer()
     decoded = np.empty_like(pixels)
     order = _order(generation)
     references = [frame[order] for frame in references]
     learned: list[Memory] = []
+    used = False
     for k, part in enumerate(_parts(len(pixels))):
         values = pixels[order][part].astype(np.int64)
-        layout = layout_of(values.shape)
+        layout = layout_of(values.shape, generation)
         source = layout.planes(values).astype(np.int64)
-        coded: list[tuple[Step, I64]] = []
+        coded: list[CodedStep] = []
 
-        def code(
-            step: Step,
-            source: I64 = source,
-            coded: list[tuple[Step, I64]] = coded,
-        ) -> I64:
+        def code(step: Step, source: I64 = source, coded: list[CodedStep] = coded) -> I64:
             whole = (step.prediction + EIGHTH // 2) >> LOCATION_BITS
             levels = (source[step.cells] - whole + max_error) // pitch
-            coded.append((step, levels))
+            mixture = _mixture(step, pitch) if networked else None
+            coded.append((replace(step, seen=None, copies=None), levels, mixture))
             return np.asarray(np.clip(whole + levels * pitch, 0, PEAK), np.int64)
 
         first = values[:, 0, 0].copy()
@@ -112,16 +136,39 @@ def encode(
             memory[k] if memory else None,
             code,
             generation,
+            networked=networked,
         )
         learned.append(taught)
         decoded[part] = _pixels(layout, own)
-        curves = fit_curves(coded, len(values), pitch)
+        curves, plain_bits = fit_curves(
+            [(step, levels) for step, levels, _ in coded], len(values), pitch
+        )
         writer.bits(first, 16)
-        write_curves(writer, curves)
-        for step, levels in coded:
-            location, scale = address_of(step, curves, pitch)
-            writer.symbols(levels, location, scale, models)
-    payload = bytes([PREDICTED]) + writer.getvalue()
+        by_mixture = np.zeros(len(values), bool)
+        if networked:
+            by_mixture = _cheaper(plain_bits, _mixture_bits(coded, len(values)))
+            for flag in by_mixture.tolist():
+                writer.flag(flag)
+            used |= bool(by_mixture.any())
+        write_curves(writer, curves[~by_mixture])
+        for step, levels, mixture in coded:
+            chosen = by_mixture[step.band]
+            if mixture is not None and chosen.any():
+                write_levels(writer, mixture.of(chosen), levels[chosen])
+            if not chosen.all():
+                location, scale = address_of(step.of(~chosen), curves, pitch)
+                writer.symbols(levels[~chosen], location, scale, models)
+    if networked and not used:  # nor need a decoder look at what the network would see
+        return encode(
+            pixels,
+            [frame[order] for frame in references],
+            hidden=hidden,
+            unclear=unclear,
+            max_error=max_error,
+            memory=memory,
+            generation=generation,
+        )
+    payload = bytes([LEARNED if networked else PREDICTED]) + writer.getvalue()
     if len(payload) > pixels.nbytes // 2:
         little = np.ascontiguousarray(pixels, "<u2").tobytes()
         packed = zstandard.compress(little, _PACK_LEVEL)
@@ -156,7 +203,8 @@ def decode(
         return np.full(shape, int.from_bytes(body, "little"), np.uint16), memory
     if form == bytes([PACKED]) or form == bytes([RAW]):
         return _unpack(body, shape, packed=form == bytes([PACKED])), memory
-    if form != bytes([PREDICTED]):
+    networked = form == bytes([LEARNED]) and generation >= NETWORKED
+    if form != bytes([PREDICTED]) and not networked:
         raise CorruptError(f"unknown form {form!r} of a predicted unit; the payload is damaged")
     pitch = 2 * max_error + 1
     models = logistic_models()
@@ -166,15 +214,22 @@ def decode(
     references = [frame[order] for frame in references]
     learned: list[Memory] = []
     for k, part in enumerate(_parts(shape[0])):
-        layout = layout_of((part.stop - part.start, *shape[1:]))
+        layout = layout_of((part.stop - part.start, *shape[1:]), generation)
         count = part.stop - part.start
         first = reader.bits(count, 16)
-        curves = read_curves(reader, count)
+        by_mixture = np.array([networked and reader.flag() for _ in range(count)], bool)
+        curves = np.zeros((count, BUCKETS), np.int64)
+        curves[~by_mixture] = read_curves(reader, int(np.count_nonzero(~by_mixture)))
 
-        def code(step: Step, curves: I64 = curves) -> I64:
+        def code(step: Step, curves: I64 = curves, by_mixture: Bool = by_mixture) -> I64:
             whole = (step.prediction + EIGHTH // 2) >> LOCATION_BITS
-            location, scale = address_of(step, curves, pitch)
-            levels = reader.symbols(location, scale, models)
+            chosen = by_mixture[step.band]
+            levels = np.empty(len(whole), np.int64)
+            if chosen.any():
+                levels[chosen] = read_levels(reader, _mixture(step.of(chosen), pitch))
+            if not chosen.all():
+                address = address_of(step.of(~chosen), curves, pitch)
+                levels[~chosen] = reader.symbols(*address, models)
             return np.asarray(np.clip(whole + levels * pitch, 0, PEAK), np.int64)
 
         own, taught = walk(
@@ -186,10 +241,31 @@ def decode(
             memory[k] if memory else None,
             code,
             generation,
+            networked=networked,
         )
         learned.append(taught)
         decoded[part] = _pixels(layout, own)
     return decoded[order], tuple(learned)
+
+
+def _cheaper(plain: F64, mixed: F64) -> Bool:
+    """Which bands take mixtures: of what the network has never seen, curves may tell more."""
+    return np.asarray(mixed < plain, bool)
+
+
+def _mixture_bits(coded: list[CodedStep], bands: int) -> F64:
+    """(bands,) bits of all levels under their mixtures."""
+    total = np.zeros(bands)
+    for step, levels, mixture in coded:
+        if mixture is not None:
+            total += np.bincount(step.band, level_bits(mixture, levels), bands)
+    return total
+
+
+def _mixture(step: Step, pitch: int) -> Mixture:
+    """Distributions of a step's levels as the pixel network sees them."""
+    assert step.seen is not None
+    return mixture_of(step, outputs(step.seen), pitch)
 
 
 def _order(generation: int) -> slice:

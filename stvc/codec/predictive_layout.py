@@ -1,9 +1,10 @@
 """Order in which the predictive coder visits pixels, and where their neighbors lie in memory.
 
 Pixels are coded in raster order, all rows and bands at once along a slanted front: pixel (y, x) of
-the band at position c of the coding order belongs to step ``x + 2 y + 4 c``. Everything that its
-prediction reads (earlier pixels of its row, two columns ahead in earlier rows, 3 x 3 pixels of
-earlier bands) was coded in an earlier step, so a step is one batch of array operations.
+the band at position c of the coding order belongs to step ``x + 2 y + 4 c``, from generation 5 on
+``x + 2 y + 7 c``. Everything that its prediction reads (earlier pixels of its row, two columns
+ahead in earlier rows, 3 x 3 or 5 x 5 pixels of earlier bands) was coded in an earlier step, so a
+step is one batch of array operations.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy.typing as npt
 
 I64 = npt.NDArray[np.int64]
 
-SLANT, DELAY = 2, 4
+SLANT = 2
+DELAYS = (4, 7)
+"""Steps between two bands: before generation 5, and since (5 x 5 pixels of earlier bands)."""
 MARGIN = 3
 """Cells around each plane."""
 BANDS_BACK = 3
@@ -63,12 +66,12 @@ class Layout:
 
 
 @lru_cache(maxsize=4)
-def layout_of(shape: tuple[int, int, int]) -> Layout:
-    """Layout of a unit's shape (C, H, W), none of them 0."""
+def layout_of(shape: tuple[int, int, int], generation: int) -> Layout:
+    """Layout of a unit's shape (C, H, W), none of them 0, in a generation of the codec."""
     c, h, w = shape
     row, plane = w + 2 * MARGIN, (h + 2 * MARGIN) * (w + 2 * MARGIN)
     band, y, x = (a.reshape(-1) for a in np.indices(shape))
-    step = x + SLANT * y + DELAY * band
+    step = x + SLANT * y + DELAYS[generation > 4] * band
     cell = (band + BANDS_BACK) * plane + (y + MARGIN) * row + x + MARGIN
     order = np.lexsort((cell, step))
     steps = int(step.max()) + 1

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from stvc.native import kernels
+
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
@@ -51,6 +53,12 @@ def solve_nested(gram: F64, moment: F64, sizes: tuple[int, ...], ridge: float, b
         Weights, integers in units of ``2**-bits``.
     """
     k = moment.shape[1]
+    if kernels is not None:
+        found = np.empty((len(moment), len(sizes), k))
+        shape = (len(moment), k, ridge, float(1 << bits))
+        parts = (np.ascontiguousarray(a, np.float64) for a in (gram, moment))
+        kernels.solve_nested(shape, np.array(sizes, np.int64), *parts, found)
+        return found
     diagonal = np.einsum("bkk->bk", gram)
     spread = np.sqrt(np.maximum(diagonal, 1e-6))
     a = gram / spread[:, :, None] / spread[:, None, :]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout
 from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
+from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -145,8 +146,12 @@ class LocalCorrection:
 
 
 def _solve(system: F64) -> F64:
-    """Solve (K, K + 1, n) regularized normal equations, right sides last; overwrites them."""
+    """Solve (K, K + 1, n) regularized normal equations, right sides last; may overwrite them."""
     k = len(system)
+    if kernels is not None:
+        found: F64 = np.empty((k, system.shape[2]))
+        kernels.solve_local(np.ascontiguousarray(system), found)
+        return found
     for i in range(k):
         system[i, i] = np.maximum(system[i, i], _SMALLEST) * _RIDGE
     for i in range(k):

@@ -13,15 +13,16 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.predictive_context import EIGHTH
 from stvc.codec.predictive_tables import OCTAVE, log16, logistic_models
-from stvc.codec.predictive_walk import EIGHTH, Step
+from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer, address
 from stvc.model.architecture import LOCATION_BITS, SCALE_OCTAVE, SCALE_ZERO, SCALES
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-_BUCKETS = 48
+BUCKETS = 48
 _PER_BUCKET = OCTAVE // SCALE_OCTAVE
 _NATURAL = SCALE_ZERO - SCALE_OCTAVE
 """Scale index of a half level."""
@@ -52,22 +53,23 @@ def address_of(step: Step, curves: I64, pitch: int) -> tuple[I64, I64]:
     return np.where(scale < _COARSE, location, 0), scale
 
 
-def fit_curves(coded: list[tuple[Step, I64]], bands: int, pitch: int) -> I64:
-    """Find the curves that code symbols in the fewest bits: (C, buckets)."""
-    counts = np.zeros((bands, _BUCKETS, _MAGNITUDES))
+def fit_curves(coded: list[tuple[Step, I64]], bands: int, pitch: int) -> tuple[I64, F64]:
+    """Find the curves that code symbols in the fewest bits: (C, buckets), and (C,) how many."""
+    counts = np.zeros((bands, BUCKETS, _MAGNITUDES))
     if coded:
-        where = np.concatenate([s.band * _BUCKETS + _bucket(s, pitch) for s, _ in coded])
+        where = np.concatenate([s.band * BUCKETS + _bucket(s, pitch) for s, _ in coded])
         size = np.concatenate([np.minimum(np.abs(v), _MAGNITUDES - 1) for _, v in coded])
         counts = np.bincount(where * _MAGNITUDES + size, minlength=counts.size).astype(np.float64)
-        counts = counts.reshape(bands, _BUCKETS, _MAGNITUDES)
+        counts = counts.reshape(bands, BUCKETS, _MAGNITUDES)
     bits = counts @ _magnitude_bits().T
-    scale = _NATURAL + np.arange(_BUCKETS)[:, None] + _LOWEST + np.arange(_CORRECTIONS)
+    scale = _NATURAL + np.arange(BUCKETS)[:, None] + _LOWEST + np.arange(_CORRECTIONS)
     costs = np.take_along_axis(bits, np.clip(scale, 0, SCALES - 1)[None], 2)
-    return np.stack([_path(cost) for cost in costs])
+    paths = [_path(cost) for cost in costs]
+    return np.stack([path for path, _ in paths]), np.array([cost for _, cost in paths])
 
 
-def _path(costs: F64) -> I64:
-    """Cheapest sequence of corrections, (buckets,), of costs (buckets, corrections)."""
+def _path(costs: F64) -> tuple[I64, float]:
+    """Cheapest sequence of corrections, (buckets,), of costs (buckets, corrections); its cost."""
     index = np.arange(_CORRECTIONS)
     turn = np.abs(index[:, None] - index)
     moves = np.where(turn == 0, 0.2, np.where(turn <= max(_TURNS), _TURN_BITS, np.inf))
@@ -79,7 +81,7 @@ def _path(costs: F64) -> I64:
     path = [int(total.argmin())]
     for came in reversed(back):
         path.append(int(came[path[-1]]))
-    return np.array(path[::-1], np.int64) + _LOWEST
+    return np.array(path[::-1], np.int64) + _LOWEST, float(total.min())
 
 
 def write_curves(writer: Writer, curves: I64) -> None:
@@ -94,11 +96,11 @@ def write_curves(writer: Writer, curves: I64) -> None:
 
 def read_curves(reader: Reader, bands: int) -> I64:
     """Read what `write_curves` wrote."""
-    curves = np.zeros((bands, _BUCKETS), np.int64)
+    curves = np.zeros((bands, BUCKETS), np.int64)
     for curve in curves:
         value = reader.uniform(_CORRECTIONS) + _LOWEST
         curve[0] = value
-        for bucket in range(1, _BUCKETS):
+        for bucket in range(1, BUCKETS):
             if reader.flag(_TURN):
                 value += _TURNS[reader.uniform(len(_TURNS))]
             curve[bucket] = value
@@ -107,7 +109,7 @@ def read_curves(reader: Reader, bands: int) -> I64:
 
 def _bucket(step: Step, pitch: int) -> I64:
     floor = int(log16(np.array([EIGHTH * pitch * 0.5]))[0])
-    return np.asarray(np.clip((step.scale - floor) // _PER_BUCKET, 0, _BUCKETS - 1), np.int64)
+    return np.asarray(np.clip((step.scale - floor) // _PER_BUCKET, 0, BUCKETS - 1), np.int64)
 
 
 @lru_cache(maxsize=1)

@@ -61,12 +61,18 @@ def _fractions() -> I64:
     return falling_powers((1, 4096), 1 << 40, 4096).astype(np.int64)
 
 
-def _exp_negative(x: I64) -> I64:
+def exp_negative(x: I64) -> I64:
     """``2**23 exp(-x / 4096)`` for x >= 0."""
     fractions = _fractions()
     y = x * _LOG2_E >> 12
     whole = np.minimum(y >> 12, 62)
     return np.asarray(fractions[y & 4095] >> (40 - _EXP_BITS) >> whole, np.int64)
+
+
+def logistic(x: I64) -> I64:
+    """``2**23 / (1 + exp(-x / 4096))``."""
+    upper = (1 << 2 * _EXP_BITS) // ((1 << _EXP_BITS) + exp_negative(np.abs(x)))
+    return np.where(x >= 0, upper, (1 << _EXP_BITS) - upper)
 
 
 @lru_cache(maxsize=1)
@@ -79,10 +85,7 @@ def logistic_models() -> Models:
             width = _quarter_octave(scale)
             edges = (np.arange(-reach, reach + 2) * 8 - 4 - (fraction - FRACTIONS // 2)) * (1 << 26)
             x = edges // width
-            falling = _exp_negative(np.abs(x))
-            upper = (1 << 2 * _EXP_BITS) // ((1 << _EXP_BITS) + falling)
-            below = np.where(x >= 0, upper, (1 << _EXP_BITS) - upper)
-            mass = np.diff(below)
+            mass = np.diff(logistic(x))
             mass = np.append(mass, max((1 << _EXP_BITS) - int(mass.sum()), 0))
             counts = (mass * (TOTAL - len(mass)) >> _EXP_BITS) + 1
             counts[mass.argmax()] += TOTAL - counts.sum()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.predictive_context import EIGHTH, ContextGatherer
 from stvc.codec.predictive_layout import BANDS_BACK, Layout
 from stvc.codec.predictive_learning import (
     BASE_CONTEXTS,
@@ -31,8 +32,6 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-EIGHTH = 8
-"""Predictions are in 1/8 DN."""
 PEAK = 65535
 
 _CAUSAL = tuple(
@@ -45,11 +44,13 @@ _CAUSAL = tuple(
 """(rows, columns) to earlier pixels, the nearest first."""
 _CROSS = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0))
 _SQUARE = (*_CROSS, (-1, -1), (-1, 1), (1, -1), (1, 1))
+_RIM = tuple((dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if 2 in (abs(dy), abs(dx)))
 _AROUND = _CAUSAL[:10]
 """Own errors that tell the scale; the first six also blend the predictions."""
 _BLEND_SHARES = (2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
 _ERROR_LIMIT = float(1 << 14)
 _START_ERROR = 160.0
+_START_SCALE = 7 * OCTAVE
 _TRAIN_POWERS = falling_powers((11, 128), 4095, 256)
 _ROBUST_POWERS = falling_powers((10, 128), 4095, 256)
 _BLEND_POWERS = falling_powers((3, OCTAVE), 1 << 24, 129)
@@ -67,6 +68,21 @@ class Step:
     """(n,) in 1/8 DN, within 0 to 65535 DN."""
     scale: I64
     """(n,) 16 log2 of the expected (half a level + |error|) in 1/8 DN."""
+    seen: npt.NDArray[np.int8] | None = None
+    """(n, FEATURES) what the pixel network sees, where it is asked."""
+    copies: I64 | None = None
+    """(3, n) DN of the pixels left and above and in the first reference, likewise."""
+
+    def of(self, chosen: Bool) -> Step:
+        """Some of the pixels."""
+        return Step(
+            self.cells[chosen],
+            self.band[chosen],
+            self.prediction[chosen],
+            self.scale[chosen],
+            None if self.seen is None else self.seen[chosen],
+            None if self.copies is None else self.copies[:, chosen],
+        )
 
 
 Code = Callable[[Step], I64]
@@ -81,15 +97,16 @@ class _Features:
     earlier bands' centers.
     """
 
-    def __init__(self, layout: Layout, references: int) -> None:
+    def __init__(self, layout: Layout, references: int, generation: int) -> None:
+        near = (*_SQUARE, *_RIM) if generation > 4 else _SQUARE
         offsets = [layout.offset(*o) for o in _CAUSAL]
         self.groups: list[tuple[int, int]] = []
         self.levels: list[int] = []
         for back in range(1, BANDS_BACK + 1):
-            around = _SQUARE if back < BANDS_BACK else _CROSS
+            around = near if back < BANDS_BACK else _CROSS
             self.groups.append((len(offsets), len(around)))
             offsets += [layout.offset(*o, back) for o in around]
-        self.sizes = (len(_CAUSAL) + len(_SQUARE), len(offsets))
+        self.sizes = (len(_CAUSAL) + len(near), len(offsets))
         for r in range(1, references + 1):
             around = _SQUARE if r < 3 else _CROSS
             self.groups.append((len(offsets), len(around)))
@@ -134,6 +151,8 @@ def walk(
     memory: Memory | None,
     code: Code,
     generation: int = 2,
+    *,
+    networked: bool = False,
 ) -> tuple[F64, Memory]:
     """Visit all pixels of a unit.
 
@@ -156,6 +175,8 @@ def walk(
     generation : int
         Of the codec: from 3 on, predictions are corrected locally, and pixels that were far off
         teach less.
+    networked : bool
+        Gather what the pixel network sees.
 
     Returns
     -------
@@ -171,7 +192,7 @@ def walk(
     errors = np.zeros(layout.size)
     errors[BANDS_BACK * layout.plane :] = _START_ERROR
     squares = np.full((PREDICTORS, layout.size), _START_ERROR * _START_ERROR)
-    features = _Features(layout, len(references))
+    features = _Features(layout, len(references), generation)
     around = np.array([layout.offset(*o) for o in _AROUND], np.int64)[:, None]
     across = np.array(
         [layout.offset(*o, back) for back in (1, 2) for o in _CROSS]
@@ -193,6 +214,13 @@ def walk(
         known = None if memory is None else memory.local
         local = LocalCorrection(layout, 2 * max_error + 1, known)
     signed = np.zeros(layout.size)
+    gatherer = None
+    if networked:
+        gatherer = ContextGatherer(layout, len(references), 2 * max_error + 1)
+    missed, scales = np.zeros(layout.size), np.full(layout.size, float(_START_SCALE))
+    copied = np.array([layout.offset(0, -1), layout.offset(-1, 0), layout.size], np.int64)[:, None]
+    if not references:
+        copied[2] = copied[1]
     relief = features.groups[BANDS_BACK][0] if references else -1
     for step in range(len(layout.starts) - 1):
         span = slice(layout.starts[step], layout.starts[step + 1])
@@ -208,8 +236,8 @@ def walk(
         each = np.floor(each * 2.0 ** (3 - WEIGHT_BITS)) + mean * EIGHTH
         each = np.clip(each, 0, PEAK * EIGHTH)
         near = cells + around
-        missed = (squares[:, near[: len(_BLEND_SHARES)]] * shares).sum(1) + doubt
-        ranks = log16(missed)
+        doubtful = (squares[:, near[: len(_BLEND_SHARES)]] * shares).sum(1) + doubt
+        ranks = log16(doubtful)
         shares_of = _BLEND_POWERS[np.minimum(ranks - ranks.min(0), len(_BLEND_POWERS) - 1)]
         total = (shares_of * each).sum(0).astype(np.int64)
         prediction = blend = total // shares_of.sum(0).astype(np.int64)
@@ -244,13 +272,19 @@ def walk(
 
         band = cells // layout.plane - BANDS_BACK
         shown = np.ones(len(cells), bool) if hidden is None else ~hidden[span]
+        asked = Step(cells, band, prediction, scale)
+        if gatherer is not None:
+            seen = gatherer.gather(
+                values, missed, scales, cells, flagged, each, prediction - blend, prediction, scale
+            )
+            asked = replace(asked, seen=seen, copies=values.take(copied + cells).astype(np.int64))
         told = np.empty(len(cells))
         if shown.all():
-            told[:] = code(Step(cells, band, prediction, scale))
+            told[:] = code(asked)
         else:
             told[:] = _fill(features, rows, mean, len(references))
             if shown.any():
-                told[shown] = code(Step(cells[shown], band[shown], prediction[shown], scale[shown]))
+                told[shown] = code(asked.of(shown))
         own[cells] = told
         miss = np.minimum(np.abs(told * EIGHTH - prediction), _ERROR_LIMIT)
         square = np.minimum(np.abs(told * EIGHTH - each), _ERROR_LIMIT)
@@ -266,12 +300,18 @@ def walk(
             missed_by = told * EIGHTH - blend
             local.learn(missed_by, scale, shown, bounds)
             signed[cells] = np.clip(missed_by, -_ERROR_LIMIT, _ERROR_LIMIT) * shown
+        if gatherer is not None:
+            too_low = told * EIGHTH - prediction
+            missed[cells] = np.clip(too_low, -_ERROR_LIMIT, _ERROR_LIMIT) * shown
+            scales[cells] = scale
         edge = slice(layout.margin_starts[step], layout.margin_starts[step + 1])
         if edge.start < edge.stop:
             to, source = layout.margin_to[edge], layout.margin_from[edge]
             own[to], errors[to] = own[source], errors[source]
             squares[:, to] = squares[:, source]
             signed[to] = signed[source]
+            if gatherer is not None:
+                missed[to], scales[to] = missed[source], scales[source]
         rough = np.floor(slopes[0] * 5.625) + beside[0] + (4 * EIGHTH + 4 * max_error)
         powers = _TRAIN_POWERS
         if local is not None:

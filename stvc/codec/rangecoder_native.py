@@ -69,6 +69,10 @@ class Writer:
         """Write all columns of a unit, see `stvc.codec.fast_coding.FastCoding.write`."""
         self._coder.unit(*arrays)
 
+    def mixture(self, arrays: tuple[I64, ...], levels: I64) -> None:
+        """Write levels, see `stvc.codec.predictive_mixture.write_levels`."""
+        self._coder.mixture(*arrays, levels)
+
     def getvalue(self) -> bytes:
         """Little-endian words without trailing zero bytes."""
         words: bytes = self._coder.words()
@@ -107,6 +111,10 @@ class Reader:
     def columns(self, arrays: tuple[Any, ...], found: npt.NDArray[np.int32]) -> None:
         """Read the columns of a group, see `stvc.codec.columns.read_columns`."""
         self._read(self._coder.columns, *arrays, found)
+
+    def mixture(self, arrays: tuple[I64, ...], found: I64) -> None:
+        """Read levels, see `stvc.codec.predictive_mixture.read_levels`."""
+        self._read(self._coder.mixture, *arrays, found)
 
     def _read(self, read: Any, *args: Any) -> Any:
         try:

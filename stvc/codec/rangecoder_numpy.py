@@ -40,6 +40,16 @@ def _categorical(frequencies: tuple[int, ...]) -> Any:
     return constriction.stream.model.Categorical(np.array(frequencies, np.float64), perfect=False)
 
 
+@lru_cache(maxsize=1)
+def _odds() -> Any:
+    return constriction.stream.model.Categorical(perfect=False)
+
+
+def _shares(edges: I64) -> npt.NDArray[np.float64]:
+    """Frequencies of two symbols for which constriction puts the edge exactly there."""
+    return np.stack([edges - 1, ONE - 1 - edges], 1).astype(np.float64)
+
+
 class Models:
     """Constriction's form of a set of tables, built when first needed."""
 
@@ -93,6 +103,10 @@ class Writer:
     def flag(self, value: bool, frequencies: tuple[int, int] = (1, 1)) -> None:
         """Write one bit with the given odds of (false, true)."""
         self._coder.encode(int(value), _categorical(frequencies))
+
+    def flags(self, values: npt.NDArray[np.bool_], edges: I64) -> None:
+        """Write bits, each true with a probability of ``1 - edge / 2**24``."""
+        self._coder.encode(values.astype(np.int32), _odds(), _shares(edges))
 
     def bits(self, values: I64, count: int) -> None:
         """Write integers below ``2**count`` as they are."""
@@ -156,6 +170,13 @@ class Reader:
     def flag(self, frequencies: tuple[int, int] = (1, 1)) -> bool:
         """Read one bit."""
         return bool(self._decode(_categorical(frequencies)))
+
+    def flags(self, edges: I64) -> npt.NDArray[np.bool_]:
+        """Read as many bits as there are edges."""
+        try:
+            return np.asarray(self._coder.decode(_odds(), _shares(edges)), bool)
+        except _IMPOSSIBLE as error:
+            raise _impossible(error) from None
 
     def bits(self, amount: int, count: int) -> I64:
         """Read ``amount`` integers below ``2**count``."""

@@ -42,7 +42,7 @@ class ReferenceState:
     """(C, H, W) decoded historical background, DN."""
     use_recent: bool = True
     """False switches the recent state off (then only the background predicts)."""
-    generation: int = 4
+    generation: int = 5
     """Of the codec: 1 knows neither the running mean nor later frames."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""

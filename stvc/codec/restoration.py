@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from stvc import config
 from stvc.codec import restoration_native
+from stvc.codec.integer_layers import LIMIT
 from stvc.codec.quantize import SKIPPED, STEP_OCTAVE, step_size
-from stvc.codec.restoration_network import LIMIT, layers
+from stvc.codec.restoration_network import layers
 from stvc.codec.transform import BLOCK, I32
 
 RESTORED = 3

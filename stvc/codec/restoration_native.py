@@ -21,7 +21,8 @@ LEVEL: int = 0 if kernels is None else kernels.restoration_level()
 @lru_cache(maxsize=1)
 def network() -> Network:
     """The integer network, as ``rest_network`` in kernels.h wants it."""
-    from stvc.codec.restoration_network import FINER, weights
+    from stvc.codec.integer_layers import FINER
+    from stvc.codec.restoration_network import weights
 
     layers = {name: tensor.numpy() for name, tensor in weights().items()}
     maps = [np.ascontiguousarray(layers[f"{k}.weight"], np.int8) for k in range(3)]
@@ -60,7 +61,7 @@ def corrections(
     components, height, width = decoded.shape
     out = np.empty(decoded.shape, np.int32)
     kernels.corrections(
-        network(),
+        *network(),
         (components, height // BLOCK, width // BLOCK),
         np.ascontiguousarray(decoded, np.int32),
         np.ascontiguousarray(predicted, np.int32),

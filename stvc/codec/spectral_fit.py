@@ -57,9 +57,7 @@ _SWEEPS = 8
 _STILL = 0.01
 
 
-def textures(
-    pixels: npt.NDArray[np.uint16], hidden: npt.NDArray[np.bool_]
-) -> tuple[F64, F64]:
+def textures(pixels: npt.NDArray[np.uint16], hidden: npt.NDArray[np.bool_]) -> tuple[F64, F64]:
     """Covariances of the texture of some patches of clear ground.
 
     Parameters

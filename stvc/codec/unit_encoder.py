@@ -96,7 +96,8 @@ def encode_unit(
         return _encode_within(pixels, context, state, model, restored, max_bytes)
     predicted = None
     if max_error is not None and _is_predictable(context, state):
-        predicted = _encode_predicted(pixels, context, state, max_error)
+        networked = model.effort == "default"
+        predicted = _encode_predicted(pixels, context, state, max_error, networked)
         if max_error <= _PREDICT_ONLY:
             return predicted
     how = _How(max_error, optimize and max_error is None, restored, chosen=chosen)
@@ -161,10 +162,10 @@ def _is_predictable(context: UnitContext, state: ReferenceState) -> bool:
 
 
 def _encode_predicted(
-    pixels: U16, context: UnitContext, state: ReferenceState, max_error: int
+    pixels: U16, context: UnitContext, state: ReferenceState, max_error: int, networked: bool
 ) -> EncodedUnit:
     """Encode in the pixel domain, within a bound."""
-    coded = predicted_unit.encode(pixels, context, state, max_error)
+    coded = predicted_unit.encode(pixels, context, state, max_error, networked=networked)
     payload = bytes([PREDICTED]) + coded.payload
     return EncodedUnit(payload, coded.decoded, (0, 0), PREDICTED, 0.0, 0.0, coded.memory)
 

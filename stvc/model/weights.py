@@ -55,7 +55,7 @@ class EntropyModel:
         config = self.network.config
         if isinstance(config, NetworkConfig) and config.references == _GENERATION_1["references"]:
             return 1
-        return 4
+        return 5
 
     def serves(self, generation: int) -> bool:
         """Whether archives of a generation may name the model."""

@@ -250,6 +250,75 @@ stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const ra
 stvc_status range_encoder_words(const range_encoder *e, uint32_t **out, size_t *count);
 void range_words_free(uint32_t *words);
 
+/* ---- mixture.c ---- */
+
+enum { MIXTURE_PARTS = 3, MIXTURE_COPIES = 3, MIXTURE_CURVE = 2 * 16 * 16 + 2 };
+
+/* Of n pixels; of each array the first row first. */
+typedef struct {
+    int64_t n;
+    const int64_t *location, *inverse; /* (3, n) */
+    const int64_t *copies;             /* (3, n) */
+    const int64_t *weight;             /* (6, n) */
+    const int64_t *width;              /* (n,) */
+    const int64_t *curve;              /* the logistic function */
+} mixture_batch;
+
+stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const int64_t *levels);
+stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, int64_t *levels);
+
+/* ---- context.c ---- */
+
+enum {
+    CONTEXT_OWN = 22,
+    CONTEXT_RING = 24,
+    CONTEXT_BACK = 3, /* bands, and empty planes before the first one */
+    CONTEXT_REFERENCES = 2,
+    CONTEXT_MISSED = 38,
+    CONTEXT_PREDICTORS = 4,
+    CONTEXT_BESIDE = 8,
+    CONTEXT_SCALES = 3,
+    CONTEXT_BANDS = 6,
+    CONTEXT_DIFFERENCES = 200,
+    CONTEXT_FEATURES = CONTEXT_DIFFERENCES + CONTEXT_BANDS + 10,
+    CONTEXT_SIZES = 321
+};
+
+/* A step's n pixels in cells of a layout; offsets are distances in cells. */
+typedef struct {
+    int64_t n, references, level, row, plane, margin;
+    int64_t size, all; /* cells of the unit, and with its references */
+    const double *values, *missed, *scales;
+    const int64_t *cells;
+    const uint8_t *unclear;
+    const double *each, *correction; /* (4, n), (n,) */
+    const int64_t *prediction, *scale;
+    const int64_t *value_offsets, *missed_offsets, *scale_offsets, *changed_offsets,
+        *unchanged_offsets;
+    const double *sizes;
+} context_batch;
+
+/* (n, CONTEXT_FEATURES) inputs. */
+stvc_status pixel_context(const context_batch *c, int8_t *out);
+
+/* ---- solve.c ---- */
+
+enum { LOCAL_VARIABLES = 7 };
+
+/* Normal equations, each solved for `count` leading sets of variables. */
+typedef struct {
+    int64_t systems, variables, count;
+    const int64_t *sizes;
+    double ridge, unit;
+} nested_system;
+
+/* gram (systems, variables, variables), moment (systems, variables), out (systems, count,
+ * variables). */
+stvc_status nested_solve(const nested_system *s, const double *gram, const double *moment,
+                         double *out);
+/* systems (7, 8, n), out (7, n). */
+void local_solve(const double *systems, int64_t n, double *out);
+
 /* ---- columns.c ---- */
 
 enum { COLUMNS_MOST = 64, COLUMNS_WEIGHT = 1023 };

@@ -300,13 +300,6 @@ static PyObject *column_costs(PyObject *self, PyObject *args)
     return result;
 }
 
-typedef struct {
-    PyObject_HEAD
-    Py_buffer payload;
-    range_decoder coder;
-    int busy;
-} Decoder;
-
 static PyObject *decoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     Py_buffer payload;
@@ -581,6 +574,8 @@ static PyMethodDef decoder_methods[] = {
     {"columns", decoder_columns, METH_VARARGS,
      "columns((tokens, columns), edges uint32, starts int32, scores int16, information int32, "
      "widening int32, weight int32, location int32, scale uint8, out int32)"},
+    {"mixture", stvc_decoder_mixture, METH_VARARGS,
+     "mixture(location, inverse, copies, weight, width, curve, out, all int64)"},
     {0}};
 static PyType_Slot decoder_slots[] = {{Py_tp_new, decoder_new},
                                       {Py_tp_dealloc, decoder_dealloc},
@@ -602,6 +597,7 @@ static PyMethodDef encoder_methods[] = {
      "unit((components, tokens, columns, located), edges uint32, starts int32, scores int16, "
      "information int32, symbols int32, location int32, scale uint8, widening int32, "
      "weight int32, stops int64)"},
+    {"mixture", stvc_encoder_mixture, METH_VARARGS, "mixture(as Decoder.mixture, levels int64)"},
     {"words", encoder_words, METH_NOARGS, "words() -> bytes, little-endian"},
     {0}};
 static PyType_Slot encoder_slots[] = {{Py_tp_new, encoder_new},
@@ -621,7 +617,7 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     Py_buffer v[VIEWS] = {{0}};
     long long components, down, across, reciprocal;
     int level;
-    if (!PyArg_ParseTuple(args, "(y*y*y*y*y*)(LLL)y*y*y*Liw*:corrections", &v[FIRST], &v[SECOND],
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*(LLL)y*y*y*Liw*:corrections", &v[FIRST], &v[SECOND],
                           &v[LAST], &v[BIAS], &v[BITS], &components, &down, &across, &v[DECODED],
                           &v[PREDICTED], &v[BLOCKS], &reciprocal, &level, &v[OUT]))
         return NULL;
@@ -1179,7 +1175,7 @@ static PyObject *profile_costs(PyObject *self, PyObject *args)
     enum { TARGET, PLANES, MEAN = PLANES + CHOICE_PLANES, PROBE, WEIGHTS, COST, LIFT, VIEWS };
     Py_buffer v[VIEWS] = {{0}};
     long long components, tokens, step, most;
-    if (!PyArg_ParseTuple(args, "(LLLL)y*(z*z*z*z*)y*y*y*w*w*:profile_costs", &components,
+    if (!PyArg_ParseTuple(args, "(LLLL)y*z*z*z*z*y*y*y*w*w*:profile_costs", &components,
                           &tokens, &step, &most, &v[TARGET], &v[PLANES], &v[PLANES + 1],
                           &v[PLANES + 2], &v[PLANES + 3], &v[MEAN], &v[PROBE], &v[WEIGHTS],
                           &v[COST], &v[LIFT]))
@@ -1346,12 +1342,12 @@ static PyMethodDef functions[] = {
     {"equations", equations, METH_VARARGS,
      "equations(target float32, moved float32, weight bool, (height, width), out float64)"},
     {"profile_costs", profile_costs, METH_VARARGS,
-     "profile_costs((components, tokens, step, most), target int32, (plane int32 or None, ...), "
+     "profile_costs((components, tokens, step, most), target int32, four planes int32 or None, "
      "mean float32, probes int64, weights float32, cost float64, lift float32)"},
     {"attention_level", mix_level, METH_NOARGS,
      "attention_level() -> 2: 8-bit dot products, 1: 16-bit ones, 0: none"},
     {"corrections", corrections, METH_VARARGS,
-     "corrections((first int8, second int8, last int8, bias int32, bits int8), (C, h, w), "
+     "corrections(first int8, second int8, last int8, bias int32, bits int8, (C, h, w), "
      "decoded int32, predicted int32, blocks int8, reciprocal, level, out int32)"},
     {"restoration_level", restoration_level, METH_NOARGS,
      "restoration_level() -> 2: 8-bit dot products, 1: 16-bit ones, 0: none"},
@@ -1372,6 +1368,7 @@ PyMODINIT_FUNC PyInit__kernels(void)
              *numbers = PyType_FromSpec(&stvc_numbers_spec);
     if (!impossible || !walk || !decoder || !encoder || !numbers ||
         PyModule_AddFunctions(module, stvc_unit_functions) ||
+        PyModule_AddFunctions(module, stvc_pixel_functions) ||
         PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||

@@ -7,11 +7,21 @@
 
 #include "kernels.h"
 
+/* PyArg_ParseTuple keeps track of at most as many buffers as its format has items outside of
+ * parentheses, or 8: one more, and it writes behind its list. tests/test_native_build.py counts. */
+
 PyObject *stvc_raise(stvc_status status);
 /* Whether a buffer holds `count` aligned items of `size` bytes; any number if count < 0. */
 int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name);
 void stvc_release(Py_buffer *views, int count);
 void stvc_free_object(PyObject *self);
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer payload;
+    range_decoder coder;
+    int busy;
+} Decoder;
 
 typedef struct {
     PyObject_HEAD
@@ -24,5 +34,9 @@ extern PyType_Spec stvc_numbers_spec;
 /* Functions of module_units.c, and its method of `Encoder`. */
 extern PyMethodDef stvc_unit_functions[];
 PyObject *stvc_encoder_unit(PyObject *object, PyObject *args);
+/* Functions of module_pixels.c, and its methods of the coders. */
+extern PyMethodDef stvc_pixel_functions[];
+PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args);
+PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args);
 
 #endif

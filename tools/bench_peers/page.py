@@ -116,6 +116,29 @@ def clouds_table(found: Found) -> str:
     return "\n\n".join([*blocks, _remarks(found)])
 
 
+def bounds_table(found: Found) -> str:
+    """Bits per sample without loss and within bounds, and stvc against the best of the others."""
+    blocks = []
+    for title, rows in found:
+        mine = [row for row in rows if row["codec"] == "stvc-bounded"]
+        bounds = sorted({int(row["parameter"]) for row in mine})
+        table = [[title, *("lossless" if bound == 0 else f"±{bound} DN" for bound in bounds)]]
+        bits: dict[str, dict[int, float]] = {}
+        for row in rows:
+            if row["max_error_clear"] <= row["parameter"]:
+                bits.setdefault(row["codec"], {})[int(row["parameter"])] = row["bpppb"]
+        for name, of in bits.items():
+            table.append([f"`{name}`", *(number(of.get(bound), 3) for bound in bounds)])
+        ours = bits.get("stvc-bounded", {})
+        against = ["stvc against the best other"]
+        for bound in bounds:
+            others = [of[bound] for name, of in bits.items() if name[:4] != "stvc" and bound in of]
+            told = bound in ours and bool(others)
+            against.append(f"{100 * (ours[bound] / min(others) - 1):+.1f} %" if told else "-")
+        blocks.append(lines([*table, against]))
+    return "\n\n".join([*blocks, _remarks(found)])
+
+
 def speed_table(found: Found) -> str:
     """MB of uint16 per second near 50 dB, and ratios to x265 in CPU seconds."""
     header = ["codec"]

@@ -1,0 +1,50 @@
+"""The pixel network: from what is known around pixels to mixtures of distributions.
+
+Part of generation 5 of the codec, not of an entropy model: lossless and bounded units decode
+without torch models being named. Dense integer layers of 8-bit weights.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec import integer_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+WEIGHTS = Path(__file__).parent / "pixels-1.safetensors"
+SHA256 = "b07f5df2a60e43d2e89420ef5c66bd01e176fc59af7a9b0ee128442f64a80dde"
+
+
+@lru_cache(maxsize=1)
+def _layers() -> Callable[[Tensor], Tensor]:
+    return integer_layers.layers(integer_layers.load_weights(WEIGHTS, SHA256))
+
+
+def outputs(seen: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+    """Ask the network.
+
+    Parameters
+    ----------
+    seen : array, (n, FEATURES) int8
+        See `stvc.codec.predictive_context`.
+
+    Returns
+    -------
+    array, (n, OUTPUTS) int32
+        See `stvc.codec.predictive_mixture.mixture_of`.
+    """
+    import torch
+
+    from stvc.model.arithmetic import exact_products
+
+    with exact_products():
+        return _layers()(torch.from_numpy(seen)).numpy()

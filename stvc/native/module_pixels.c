@@ -1,0 +1,187 @@
+/* What the extension module does for the pixel network; see module.c. */
+#include "module.h"
+
+enum { LOCATION, INVERSE, COPIED, WEIGHT, WIDTH, CURVE, LEVELS, VIEWS };
+
+static int open_mixture(const Py_buffer *v, mixture_batch *m)
+{
+    const int64_t n = v[WIDTH].len / 8;
+    if (!stvc_holds(&v[WIDTH], 8, n, "width") ||
+        !stvc_holds(&v[LOCATION], 8, MIXTURE_PARTS * n, "location") ||
+        !stvc_holds(&v[INVERSE], 8, MIXTURE_PARTS * n, "inverse") ||
+        !stvc_holds(&v[COPIED], 8, MIXTURE_COPIES * n, "copies") ||
+        !stvc_holds(&v[WEIGHT], 8, (MIXTURE_PARTS + MIXTURE_COPIES) * n, "weight") ||
+        !stvc_holds(&v[CURVE], 8, MIXTURE_CURVE, "curve") ||
+        !stvc_holds(&v[LEVELS], 8, n, "levels"))
+        return 0;
+    *m = (mixture_batch){n, v[LOCATION].buf, v[INVERSE].buf, v[COPIED].buf,
+                         v[WEIGHT].buf, v[WIDTH].buf, v[CURVE].buf};
+    return 1;
+}
+
+static int claim(int *busy)
+{
+    if (*busy) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread works with this object");
+        return 0;
+    }
+    return *busy = 1;
+}
+
+PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args)
+{
+    Encoder *self = (Encoder *)object;
+    Py_buffer v[VIEWS] = {{0}};
+    mixture_batch m;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
+                          &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
+        return NULL;
+    if (open_mixture(v, &m) && claim(&self->busy)) {
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = mixture_encode(&self->coder, &m, v[LEVELS].buf);
+        Py_END_ALLOW_THREADS
+        self->busy = 0;
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+    stvc_release(v, VIEWS);
+    return result;
+}
+
+PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args)
+{
+    Decoder *self = (Decoder *)object;
+    Py_buffer v[VIEWS] = {{0}};
+    mixture_batch m;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
+                          &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
+        return NULL;
+    if (open_mixture(v, &m) && claim(&self->busy)) {
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = mixture_decode(&self->coder, &m, v[LEVELS].buf);
+        Py_END_ALLOW_THREADS
+        self->busy = 0;
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+    stvc_release(v, VIEWS);
+    return result;
+}
+
+static PyObject *gather_context(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum {
+        VALUES, MISSED, SCALES, CELLS, UNCLEAR, EACH, CORRECTION, PREDICTION, SCALE,
+        VALUE_AT, MISSED_AT, SCALE_AT, CHANGED_AT, UNCHANGED_AT, SIZES, OUT, ALL
+    };
+    Py_buffer v[ALL] = {{0}};
+    long long references, level, row, plane, margin;
+    if (!PyArg_ParseTuple(args, "(LLLLL)y*y*y*y*y*y*y*y*y*y*y*y*y*y*y*w*:gather_context",
+                          &references, &level, &row, &plane, &margin, &v[VALUES], &v[MISSED],
+                          &v[SCALES], &v[CELLS], &v[UNCLEAR], &v[EACH], &v[CORRECTION],
+                          &v[PREDICTION], &v[SCALE], &v[VALUE_AT], &v[MISSED_AT], &v[SCALE_AT],
+                          &v[CHANGED_AT], &v[UNCHANGED_AT], &v[SIZES], &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    const int64_t n = v[CELLS].len / 8, size = v[MISSED].len / 8;
+    if (references < 0 || references > CONTEXT_REFERENCES) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    const int64_t beside = references ? CONTEXT_BESIDE : 0, ring = CONTEXT_RING;
+    const int64_t values = CONTEXT_OWN + CONTEXT_BACK * (ring + 1) + references * (ring + 3);
+    if (stvc_holds(&v[VALUES], 8, -1, "values") && stvc_holds(&v[MISSED], 8, size, "missed") &&
+        stvc_holds(&v[SCALES], 8, size, "scales") && stvc_holds(&v[CELLS], 8, n, "cells") &&
+        stvc_holds(&v[UNCLEAR], 1, n, "unclear") &&
+        stvc_holds(&v[EACH], 8, CONTEXT_PREDICTORS * n, "each") &&
+        stvc_holds(&v[CORRECTION], 8, n, "correction") &&
+        stvc_holds(&v[PREDICTION], 8, n, "prediction") && stvc_holds(&v[SCALE], 8, n, "scale") &&
+        stvc_holds(&v[VALUE_AT], 8, values, "value offsets") &&
+        stvc_holds(&v[MISSED_AT], 8, CONTEXT_MISSED, "missed offsets") &&
+        stvc_holds(&v[SCALE_AT], 8, CONTEXT_SCALES, "scale offsets") &&
+        stvc_holds(&v[CHANGED_AT], 8, beside, "changed offsets") &&
+        stvc_holds(&v[UNCHANGED_AT], 8, CONTEXT_BESIDE, "unchanged offsets") &&
+        stvc_holds(&v[SIZES], 8, CONTEXT_SIZES, "sizes") &&
+        stvc_holds(&v[OUT], 1, n * CONTEXT_FEATURES, "out")) {
+        const context_batch c = {
+            n, references, level, row, plane, margin, size, v[VALUES].len / 8,
+            v[VALUES].buf, v[MISSED].buf, v[SCALES].buf, v[CELLS].buf, v[UNCLEAR].buf,
+            v[EACH].buf, v[CORRECTION].buf, v[PREDICTION].buf, v[SCALE].buf,
+            v[VALUE_AT].buf, v[MISSED_AT].buf, v[SCALE_AT].buf, v[CHANGED_AT].buf,
+            v[UNCHANGED_AT].buf, v[SIZES].buf};
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = pixel_context(&c, v[OUT].buf);
+        Py_END_ALLOW_THREADS
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, ALL);
+    return result;
+}
+
+static PyObject *solve_nested(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { SIZES, GRAM, MOMENT, OUT, ALL, MOST = 1 << 16 };
+    Py_buffer v[ALL] = {{0}};
+    nested_system s = {0};
+    long long systems, variables;
+    if (!PyArg_ParseTuple(args, "(LLdd)y*y*y*w*:solve_nested", &systems, &variables, &s.ridge,
+                          &s.unit, &v[SIZES], &v[GRAM], &v[MOMENT], &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    s.count = v[SIZES].len / 8;
+    if (systems < 0 || systems > MOST || variables < 1 || variables > MOST || s.count > MOST) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    s.systems = systems, s.variables = variables, s.sizes = v[SIZES].buf;
+    if (stvc_holds(&v[SIZES], 8, -1, "sizes") &&
+        stvc_holds(&v[GRAM], 8, systems * variables * variables, "gram") &&
+        stvc_holds(&v[MOMENT], 8, systems * variables, "moment") &&
+        stvc_holds(&v[OUT], 8, systems * s.count * variables, "out")) {
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = nested_solve(&s, v[GRAM].buf, v[MOMENT].buf, v[OUT].buf);
+        Py_END_ALLOW_THREADS
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, ALL);
+    return result;
+}
+
+static PyObject *solve_local(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { SYSTEMS, OUT, ALL };
+    Py_buffer v[ALL] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*w*:solve_local", &v[SYSTEMS], &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    const int64_t n = v[OUT].len / 8 / LOCAL_VARIABLES;
+    if (stvc_holds(&v[OUT], 8, LOCAL_VARIABLES * n, "out") &&
+        stvc_holds(&v[SYSTEMS], 8, LOCAL_VARIABLES * (LOCAL_VARIABLES + 1) * n, "systems")) {
+        Py_BEGIN_ALLOW_THREADS
+        local_solve(v[SYSTEMS].buf, n, v[OUT].buf);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    stvc_release(v, ALL);
+    return result;
+}
+
+PyMethodDef stvc_pixel_functions[] = {
+    {"solve_nested", solve_nested, METH_VARARGS,
+     "solve_nested((systems, variables, ridge, unit), sizes int64, gram, moment, out float64)"},
+    {"solve_local", solve_local, METH_VARARGS,
+     "solve_local(systems float64 (7, 8, n), out float64 (7, n))"},
+    {"gather_context", gather_context, METH_VARARGS,
+     "gather_context((references, level, row, plane, margin), values, missed, scales float64, "
+     "cells int64, unclear bool, each, correction float64, prediction, scale int64, value, missed, "
+     "scale, changed, unchanged offsets int64, sizes float64, out int8)"},
+    {0}};

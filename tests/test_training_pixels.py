@@ -1,0 +1,81 @@
+"""Training the pixel network: what it learns from is what the coder asks, and rates are real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scenes
+import torch
+from safetensors.torch import load_file
+from training import train_pixels
+
+from stvc.codec import integer_layers, predictive, predictive_network
+from stvc.codec.predictive import LEARNED, NETWORKED
+from stvc.codec.predictive_context import FEATURES
+from stvc.codec.predictive_mixture import OUTPUTS
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> train_pixels.Pixels:
+    home = tmp_path_factory.mktemp("cubes")
+    x = scenes.ground(1, 7, 4, (64, 64))
+    mask = np.stack([scenes.clouds(np.random.default_rng(k), (64, 64)) for k in range(7)])
+    bands = np.array(["B02", "B03", "B04", "B08"])
+    np.savez(home / "village.npz", x=x, bands=bands, mask=mask.astype(np.uint8))
+    cubes = train_pixels.load_cubes(home, [])
+    return train_pixels.collect(cubes, 3, 0.08)
+
+
+def test_collected_pixels_are_those_of_units(pixels: train_pixels.Pixels) -> None:
+    n = len(pixels.value)
+    assert n > 1000
+    assert pixels.seen.shape == (n, FEATURES)
+    assert pixels.copies.shape == (n, 3)
+    assert set(np.unique(pixels.pitch)) <= {2 * bound + 1 for bound in train_pixels.BOUNDS}
+    assert np.median(np.abs(pixels.value - pixels.prediction / 8)) < 60
+    assert predictive.walk.__module__ == "stvc.codec.predictive_walk"
+
+
+def test_training_lowers_the_bits(pixels: train_pixels.Pixels) -> None:
+    torch.manual_seed(0)
+    net = train_pixels.PixelNetwork(32, 1)
+    some = np.arange(min(2000, len(pixels.value)))
+
+    def bits() -> float:
+        with torch.no_grad():
+            out = net(torch.from_numpy(pixels.seen[some]).float() / 16)
+            return float(train_pixels.bits_of(out, pixels, some).mean())
+
+    before = bits()
+    train_pixels.fit(net, pixels, pixels, 0.08, 1e-2)
+    assert bits() < before - 0.02
+
+
+def test_written_weights_take_the_bits_that_training_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    net = train_pixels.PixelNetwork()
+    train_pixels.write(net, tmp_path)
+    tensors = load_file(tmp_path / predictive_network.WEIGHTS.name)
+    layers = integer_layers.layers(tensors)
+    monkeypatch.setattr(predictive_network, "_layers", lambda: layers)
+    monkeypatch.setattr(predictive, "_cheaper", lambda plain, _: plain >= 0)
+    frames = scenes.ground(4, 2, 4, (64, 64))
+    with train_pixels.recorded() as seen:
+        coded = predictive.encode(
+            frames[1],
+            [frames[0].astype(np.int32)],
+            generation=NETWORKED,
+            networked=True,
+        )
+        found = train_pixels.pixels_of(seen, 0, 0.0, slice(None))
+    assert coded.payload[0] == LEARNED
+    every = np.arange(len(found.value))
+    with torch.no_grad():
+        out = net(torch.from_numpy(found.seen).float() / 16)
+        told = float(train_pixels.bits_of(out, found, every).sum())
+    assert out.shape[1] == OUTPUTS
+    assert 8 * len(coded.payload) == pytest.approx(told, rel=0.005)
