@@ -12,7 +12,6 @@ better one is a new generation. See train/README.md.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stvc.codec.analysis import UnitAnalysis, analyze, finished
+from stvc.codec.integer_layers import content_hash
 from stvc.codec.network_coding import optimized
 from stvc.codec.quantize import SKIPPED, dequantize, step_size
 from stvc.codec.restoration import (
@@ -197,10 +197,7 @@ def export(net: Restoration, path: Path) -> str:
         for name, value in integer_linear(layer).items()
     }
     save_file(tensors, path)
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+    return content_hash(tensors)
 
 
 def main() -> None:

@@ -71,6 +71,11 @@ static int enter(int *busy)
     return *busy = 1;
 }
 
+int stvc_enter(int *busy)
+{
+    return enter(busy);
+}
+
 static void free_object(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);

@@ -15,6 +15,8 @@ PyObject *stvc_raise(stvc_status status);
 int stvc_holds(const Py_buffer *view, size_t size, int64_t count, const char *name);
 void stvc_release(Py_buffer *views, int count);
 void stvc_free_object(PyObject *self);
+/* Marks an object while it works without the GIL; 0, with an exception, if another thread does. */
+int stvc_enter(int *busy);
 
 typedef struct {
     PyObject_HEAD

@@ -19,15 +19,6 @@ static int open_mixture(const Py_buffer *v, mixture_batch *m)
     return 1;
 }
 
-static int claim(int *busy)
-{
-    if (*busy) {
-        PyErr_SetString(PyExc_RuntimeError, "another thread works with this object");
-        return 0;
-    }
-    return *busy = 1;
-}
-
 PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args)
 {
     Encoder *self = (Encoder *)object;
@@ -37,7 +28,7 @@ PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
                           &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
         return NULL;
-    if (open_mixture(v, &m) && claim(&self->busy)) {
+    if (open_mixture(v, &m) && stvc_enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = mixture_encode(&self->coder, &m, v[LEVELS].buf);
@@ -58,7 +49,7 @@ PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
                           &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
         return NULL;
-    if (open_mixture(v, &m) && claim(&self->busy)) {
+    if (open_mixture(v, &m) && stvc_enter(&self->busy)) {
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
         status = mixture_decode(&self->coder, &m, v[LEVELS].buf);

@@ -494,11 +494,8 @@ PyObject *stvc_encoder_unit(PyObject *object, PyObject *args)
              stvc_holds(&v[WIDENING], 4, u.components * u.columns, "widening") &&
              stvc_holds(&v[WEIGHT], 4, u.columns, "weight") &&
              stvc_holds(&v[STOPS], 8, -1, "stops")) {
-        if (self->busy) {
-            PyErr_SetString(PyExc_RuntimeError, "another thread works with this object");
+        if (!stvc_enter(&self->busy))
             goto done;
-        }
-        self->busy = 1;
         const range_tables t = {v[EDGES].buf, v[EDGES].len / 4, v[STARTS].buf, tables};
         const range_columns how = {0, 0, NULL, NULL, v[WIDENING].buf, v[WEIGHT].buf,
                                    v[SCORES].buf, v[SCORES].len / 2, v[INFORMATION].buf};
