@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from native_kernels import needs_kernels
 
 from stvc.codec import predictive_mixture, rangecoder_native, rangecoder_numpy
-from stvc.codec.predictive_context import EIGHTH, FEATURES, LARGEST_SCALE, SIZES
+from stvc.codec.predictive_context import FEATURES
 from stvc.codec.predictive_mixture import (
     COPIES,
     OUTPUTS,
@@ -20,6 +20,7 @@ from stvc.codec.predictive_mixture import (
     write_levels,
 )
 from stvc.codec.predictive_network import WEIGHTS, outputs
+from stvc.codec.predictive_tables import EIGHTH, LARGEST_SCALE, SIZES
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.errors import CorruptError, ModelError

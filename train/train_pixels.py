@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from stvc.codec import predictive, predictive_network
 from stvc.codec.integer_layers import content_hash
-from stvc.codec.predictive_context import EIGHTH, FEATURES
+from stvc.codec.predictive_context import FEATURES
 from stvc.codec.predictive_mixture import OUTPUTS, PARTS
-from stvc.codec.predictive_tables import OCTAVE
+from stvc.codec.predictive_tables import EIGHTH, OCTAVE
 from stvc.codec.predictive_walk import Step
 from stvc.codec.references import ReferenceState, linked_state
 

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from stvc.codec.predictive_context import EIGHTH
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout, layout_of
 from stvc.codec.predictive_learning import Memories, Memory
 from stvc.codec.predictive_mixture import (
@@ -37,11 +36,9 @@ from stvc.codec.predictive_tables import logistic_models
 from stvc.codec.predictive_walk import PEAK, Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.errors import CorruptError
-from stvc.model.architecture import LOCATION_BITS
 
 U16 = npt.NDArray[np.uint16]
 I64 = npt.NDArray[np.int64]
-
 F64 = npt.NDArray[np.float64]
 CodedStep = tuple[Step, I64, Mixture | None]
 """Pixels of a step, their levels, and how these are distributed."""
@@ -63,6 +60,32 @@ class EncodedPixels:
     """(C, H, W)."""
     memory: Memories
     """For the next date."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Bands that are coded together, ready to be written."""
+
+    first: I64
+    """(C,) first values."""
+    curves: I64
+    by_mixture: Bool
+    """(C,) which bands take mixtures."""
+    coded: list[CodedStep]
+
+    def write(self, writer: Writer, form: int, pitch: int) -> None:
+        writer.bits(self.first, 16)
+        if form == LEARNED:
+            for flag in self.by_mixture.tolist():
+                writer.flag(flag)
+        write_curves(writer, self.curves[~self.by_mixture])
+        for step, levels, mixture in self.coded:
+            chosen = self.by_mixture[step.band]
+            if mixture is not None and chosen.any():
+                write_levels(writer, mixture.of(chosen), levels[chosen])
+            if not chosen.all():
+                location, scale = address_of(step.of(~chosen), self.curves, pitch)
+                writer.symbols(levels[~chosen], location, scale, logistic_models())
 
 
 def encode(
@@ -105,22 +128,20 @@ def encode(
         constant = bytes([CONSTANT]) + middle.to_bytes(2, "little")
         return EncodedPixels(constant, np.full_like(pixels, middle), memory)
     pitch = 2 * max_error + 1
-    models = logistic_models()
     networked = networked and generation >= NETWORKED
-    writer = Writer()
     decoded = np.empty_like(pixels)
     order = _order(generation)
     references = [frame[order] for frame in references]
     learned: list[Memory] = []
-    used = False
-    for k, part in enumerate(_parts(len(pixels))):
-        values = pixels[order][part].astype(np.int64)
+    parts: list[_Part] = []
+    for k, bands in enumerate(_parts(len(pixels))):
+        values = pixels[order][bands].astype(np.int64)
         layout = layout_of(values.shape, generation)
         source = layout.planes(values).astype(np.int64)
         coded: list[CodedStep] = []
 
         def code(step: Step, source: I64 = source, coded: list[CodedStep] = coded) -> I64:
-            whole = (step.prediction + EIGHTH // 2) >> LOCATION_BITS
+            whole = step.whole
             levels = (source[step.cells] - whole + max_error) // pitch
             mixture = _mixture(step, pitch) if networked else None
             coded.append((replace(step, seen=None, copies=None), levels, mixture))
@@ -129,7 +150,7 @@ def encode(
         first = values[:, 0, 0].copy()
         own, taught = walk(
             layout,
-            _planes(layout, references, part),
+            _planes(layout, references, bands),
             *_flags(layout, hidden, unclear),
             first.astype(np.float64),
             max_error,
@@ -139,36 +160,20 @@ def encode(
             networked=networked,
         )
         learned.append(taught)
-        decoded[part] = _pixels(layout, own)
+        decoded[bands] = _pixels(layout, own)
         curves, plain_bits = fit_curves(
             [(step, levels) for step, levels, _ in coded], len(values), pitch
         )
-        writer.bits(first, 16)
         by_mixture = np.zeros(len(values), bool)
         if networked:
             by_mixture = _cheaper(plain_bits, _mixture_bits(coded, len(values)))
-            for flag in by_mixture.tolist():
-                writer.flag(flag)
-            used |= bool(by_mixture.any())
-        write_curves(writer, curves[~by_mixture])
-        for step, levels, mixture in coded:
-            chosen = by_mixture[step.band]
-            if mixture is not None and chosen.any():
-                write_levels(writer, mixture.of(chosen), levels[chosen])
-            if not chosen.all():
-                location, scale = address_of(step.of(~chosen), curves, pitch)
-                writer.symbols(levels[~chosen], location, scale, models)
-    if networked and not used:  # nor need a decoder look at what the network would see
-        return encode(
-            pixels,
-            [frame[order] for frame in references],
-            hidden=hidden,
-            unclear=unclear,
-            max_error=max_error,
-            memory=memory,
-            generation=generation,
-        )
-    payload = bytes([LEARNED if networked else PREDICTED]) + writer.getvalue()
+        parts.append(_Part(first, curves, by_mixture, coded))
+    form = LEARNED if any(part.by_mixture.any() for part in parts) else PREDICTED
+    # ^ where no band takes mixtures, decoders need not gather what the network would see
+    writer = Writer()
+    for part in parts:
+        part.write(writer, form, pitch)
+    payload = bytes([form]) + writer.getvalue()
     if len(payload) > pixels.nbytes // 2:
         little = np.ascontiguousarray(pixels, "<u2").tobytes()
         packed = zstandard.compress(little, _PACK_LEVEL)
@@ -222,7 +227,7 @@ def decode(
         curves[~by_mixture] = read_curves(reader, int(np.count_nonzero(~by_mixture)))
 
         def code(step: Step, curves: I64 = curves, by_mixture: Bool = by_mixture) -> I64:
-            whole = (step.prediction + EIGHTH // 2) >> LOCATION_BITS
+            whole = step.whole
             chosen = by_mixture[step.band]
             levels = np.empty(len(whole), np.int64)
             if chosen.any():

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout
-from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
+from stvc.codec.predictive_tables import EIGHTH, LARGEST_SCALE, SIZES, log16
 from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
@@ -20,11 +20,7 @@ F64 = npt.NDArray[np.float64]
 I8 = npt.NDArray[np.int8]
 Bool = npt.NDArray[np.bool_]
 
-EIGHTH = 8
 SEEN_REFERENCES = 2
-LARGEST_SCALE = 20 * OCTAVE
-SIZES = falling_powers((1, OCTAVE), 1 << 20, LARGEST_SCALE + 1)[::-1].copy()
-"""``2 ** (scale / 16)``, at least 1."""
 
 _OWN = tuple(
     (dy, dx) for dy in range(-3, 1) for dx in range(-3, 4) if (dy < 0 or dx < 0) and dx + 2 * dy < 0

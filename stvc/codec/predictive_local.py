@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout
-from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
+from stvc.codec.predictive_tables import LARGEST_SCALE, OCTAVE, SIZES, falling_powers, log16
 from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
@@ -35,9 +35,6 @@ _WEIGHT_BITS = 12
 _WEIGHT_LIMIT = float(1 << 18)
 _FLOOR = 8
 _TRUST = falling_powers((2, OCTAVE), 1 << 20, 15 * OCTAVE)
-_LARGEST = 20 * OCTAVE
-_SIZES = falling_powers((1, OCTAVE), 1 << 20, _LARGEST + 1)[::-1].copy()
-"""``2 ** (scale / 16)``."""
 
 
 @dataclass
@@ -121,7 +118,7 @@ class LocalCorrection:
         """
         asked = self._asked
         wanted = np.clip(np.floor(errors / self._unit), -_LIMIT, _LIMIT)
-        size = _SIZES[np.clip(scale, 0, _LARGEST)] + np.abs(errors)
+        size = SIZES[np.clip(scale, 0, LARGEST_SCALE)] + np.abs(errors)
         rank = log16(np.floor(size / self._unit) + _FLOOR) - 3 * OCTAVE
         trust = _TRUST[np.minimum(rank, len(_TRUST) - 1)] * shown
         weighted = asked.features * trust

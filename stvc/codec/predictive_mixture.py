@@ -15,8 +15,15 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.predictive_context import EIGHTH, LARGEST_SCALE, SIZES
-from stvc.codec.predictive_tables import OCTAVE, exp_negative, falling_powers, logistic
+from stvc.codec.predictive_tables import (
+    EIGHTH,
+    LARGEST_SCALE,
+    OCTAVE,
+    SIZES,
+    exp_negative,
+    falling_powers,
+    logistic,
+)
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.model.architecture import LOCATION_BITS, RESIDUAL_BITS
@@ -68,6 +75,8 @@ class Mixture:
 
     def of(self, chosen: Bool) -> Mixture:
         """Of some of the pixels."""
+        if chosen.all():
+            return self
         return Mixture(
             self.location[:, chosen],
             self.inverse[:, chosen],
@@ -91,7 +100,7 @@ def mixture_of(step: Step, outputs: npt.NDArray[np.int32], pitch: int) -> Mixtur
     """
     assert step.copies is not None
     found = np.clip(outputs.T.astype(np.int64), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
-    whole = (step.prediction + EIGHTH // 2) >> LOCATION_BITS
+    whole = step.whole
     size = SIZES[np.clip(step.scale, 0, LARGEST_SCALE)].astype(np.int64)
     moved = step.prediction - whole * EIGHTH + (found[:PARTS] * size >> RESIDUAL_BITS)
     location = (moved << (LEVEL_BITS - LOCATION_BITS)) // pitch

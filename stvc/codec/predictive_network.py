@@ -1,7 +1,7 @@
 """The pixel network: from what is known around pixels to mixtures of distributions.
 
-Part of generation 5 of the codec, not of an entropy model: lossless and bounded units decode
-without torch models being named. Dense integer layers of 8-bit weights.
+Part of generation 5 of the codec, not of an entropy model: lossless and bounded units are the same
+whatever model an archive names. Dense integer layers of 8-bit weights.
 """
 
 from __future__ import annotations

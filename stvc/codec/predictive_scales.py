@@ -13,8 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.predictive_context import EIGHTH
-from stvc.codec.predictive_tables import OCTAVE, log16, logistic_models
+from stvc.codec.predictive_tables import EIGHTH, OCTAVE, log16, logistic_models
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer, address
 from stvc.model.architecture import LOCATION_BITS, SCALE_OCTAVE, SCALE_ZERO, SCALES

@@ -20,6 +20,8 @@ F64 = npt.NDArray[np.float64]
 
 OCTAVE = 16
 """Units of `log16` per octave."""
+EIGHTH = 8
+"""Predictions are in 1/8 DN."""
 _ONE = 1 << 60
 _MANTISSA_SHIFT = 52 - 4
 _EXPONENT_BIAS = 1023 * OCTAVE
@@ -59,6 +61,11 @@ def falling_powers(octaves: tuple[int, int], start: int, count: int) -> F64:
 def _fractions() -> I64:
     """``2**40 * 2 ** (-k / 4096)``."""
     return falling_powers((1, 4096), 1 << 40, 4096).astype(np.int64)
+
+
+LARGEST_SCALE = 20 * OCTAVE
+SIZES = falling_powers((1, OCTAVE), 1 << 20, LARGEST_SCALE + 1)[::-1].copy()
+"""``2 ** (scale / 16)``, at least 1, of expected errors in 1/8 DN."""
 
 
 def exp_negative(x: I64) -> I64:

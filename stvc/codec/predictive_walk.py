@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.predictive_context import EIGHTH, ContextGatherer
+from stvc.codec.predictive_context import ContextGatherer
 from stvc.codec.predictive_layout import BANDS_BACK, Layout
 from stvc.codec.predictive_learning import (
     BASE_CONTEXTS,
@@ -26,7 +26,7 @@ from stvc.codec.predictive_learning import (
     Memory,
 )
 from stvc.codec.predictive_local import FEATURES, LocalCorrection
-from stvc.codec.predictive_tables import OCTAVE, falling_powers, log16
+from stvc.codec.predictive_tables import EIGHTH, OCTAVE, falling_powers, log16
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -73,8 +73,15 @@ class Step:
     copies: I64 | None = None
     """(3, n) DN of the pixels left and above and in the first reference, likewise."""
 
+    @property
+    def whole(self) -> I64:
+        """(n,) predictions rounded to whole DN: what level 0 stands for."""
+        return (self.prediction + EIGHTH // 2) // EIGHTH
+
     def of(self, chosen: Bool) -> Step:
         """Some of the pixels."""
+        if chosen.all():
+            return self
         return Step(
             self.cells[chosen],
             self.band[chosen],
