@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.background.composite import check_klt
+from stvc.codec.generations import NEWEST
 from stvc.codec.place import Settings, axis_from_header
 from stvc.codec.spectral import Klt
 from stvc.errors import TooLargeError, VersionError
 from stvc.masks import KINDS
 from stvc.types import F64, GroupGrid, MaskGrid
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = NEWEST
 """Newest version of the bit stream, which is the generation of the codec."""
 
-VERSIONS = (1, 2, 3, 4, FORMAT_VERSION)
+VERSIONS = tuple(range(1, FORMAT_VERSION + 1))
 """Versions that are read and appended to; see CHANGELOG, *Bitstream*."""
 
 FIRST_OF_CONTAINER_2 = 4

@@ -150,6 +150,7 @@ def decode(path: Path) -> Any:
     offset = read.uniform(255) - 127 if read.flag(3, 1) else 0
     toward = [read.uniform(15) - 7 for _ in range(2)]
     strength = 4 * read.flag(1, 2) if read.flag(1, 2) else read.uniform(8)
+    assert not read.flag(1, 1), "one component cannot be turned"
     scales = [read.uniform(56) for _ in BANDS]
     row = [s for s, (low, high) in zip(scales, BANDS, strict=True) for _ in range(low, high)]
     height, width = (header["grids"][0][axis][2] for axis in "yx")

@@ -18,6 +18,7 @@ from stvc.codec.predictive_walk import _CAUSAL
 from stvc.codec.quantize import step_size
 from stvc.codec.registration import FILTERS
 from stvc.codec.transform import RADIUS, ZIGZAG
+from stvc.codec.turns import BANDS, MOST, factors
 
 ROOT = Path(__file__).parents[1]
 FORMAT = ROOT / "docs" / "format"
@@ -183,3 +184,13 @@ def test_neighbors_of_the_predictive_coder() -> None:
     listed = text.partition("1. 16 earlier pixels at (dy, dx):")[2].partition("; each less")[0]
     found = numbers(listed)
     assert list(zip(found[::2], found[1::2], strict=True)) == list(_CAUSAL)
+
+
+def test_printed_angles_are_those_of_turns() -> None:
+    page = (FORMAT / "transform.md").read_text()
+    for name, column in (("cosine", 0), ("sine", 1)):
+        printed = re.search(rf"^{name} +=((?: \d+)+)$", page, re.MULTILINE)
+        assert printed is not None
+        angles = np.arange(MOST + 1)[:, None].repeat(len(BANDS), 1)
+        found = factors(angles)[column][:, 0]
+        assert [int(x) for x in printed[1].split()] == found.tolist()

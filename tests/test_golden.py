@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,7 @@ NAMES = [f"{path.parent.name}/{path.stem}" for path in ARCHIVES]
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
+    sys.path.insert(0, str(TOOL.parent))
     spec = importlib.util.spec_from_file_location("make_golden", TOOL)
     assert spec is not None
     assert spec.loader is not None

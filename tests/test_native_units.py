@@ -10,9 +10,11 @@ from native_kernels import needs_kernels, plain
 from test_adaptation import MODELS
 from test_native_references import state
 from test_native_transforms import KINDS, SIZES, numbers
+from test_turns import angles as angles_of
 
 from stvc import native
 from stvc.codec import analysis, costs, frame_stats, spectral, synthesis, transform, widening
+from stvc.codec import turns as turning
 from stvc.codec.adaptation import BANDS, widened
 from stvc.codec.batches import corrected_batches, write_batches
 from stvc.codec.columns import Columns, column_costs
@@ -24,6 +26,7 @@ from stvc.codec.prediction import reference_coefficients
 from stvc.codec.quantize import importance_class, step_size, token_steps
 from stvc.codec.rangecoder import Writer
 from stvc.codec.spectral import Klt
+from stvc.codec.unit_plan import UnitPlan
 from stvc.codec.widening import all_costs, choose_widening, widening_of, write_widening
 from stvc.model import fast_features
 from stvc.model.fast_architecture import FAST_GROUPS, LOW, MOVES, PLANES, SIDE
@@ -68,9 +71,14 @@ def test_levels_become_pixels_alike(
     concealed[: 8 * (seed % 2)] = True
     steps = np.asarray(step_size(rng.integers(0, 300, (h, w))))
     shrink = (int(rng.integers(-7, 8)), int(rng.integers(-7, 8)))
-    given_ = (predicted, symbols, steps, shrink, klt, concealed)
+    turns = None if seed % 3 else angles_of(rng, c)
+    zeros = np.zeros(c, np.int64)
+    plan = UnitPlan(0, (0, 0), zeros, zeros, shrink, zeros, turns)
+    given_ = (predicted, symbols, steps, plan, klt, concealed)
     found = synthesis.unrestored_pixels(*given_, show=show)
-    wanted = plain(lambda: synthesis.unrestored_pixels(*given_), synthesis, spectral, transform)
+    wanted = plain(
+        lambda: synthesis.unrestored_pixels(*given_), synthesis, spectral, transform, turning
+    )
     if show:
         np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(found[:, ~concealed], wanted[:, ~concealed])
@@ -94,8 +102,11 @@ def test_levels_are_found_alike(
     how = analysis._Levels(
         components, target, predicted, hidden, steps, importance, dead_zone, not coarse
     )
-    residual, symbols, shrink = analysis.native_levels(how)
-    wanted, levels, points = plain(lambda: analysis.plain_levels(how), analysis, transform)
+    turns = angles_of(rng, c) if seed % 2 else None
+    residual, symbols, shrink = analysis.native_levels(how, turns)
+    wanted, levels, points = plain(
+        lambda: analysis.plain_levels(how, turns), analysis, transform, turning
+    )
     np.testing.assert_allclose(residual, wanted, rtol=1e-9, atol=1e-6)
     near = np.abs(wanted) / steps[None, :, :, None] + dead_zone
     sure = np.abs(near - np.rint(near)) > 1e-9
@@ -264,12 +275,18 @@ def test_arrays_are_checked() -> None:
             kernels.forward_unit(parts, eye, wrong, some, None, out)
     levels = np.zeros((1, 1, 1, 64), np.int32)
     flags, image = np.zeros((8, 8), bool), np.zeros((1, 8, 8), np.uint16)
+    none = np.zeros((0, 64), np.int64)
     for step in (0, 1 << 40):
         with pytest.raises(ValueError, match="outside"):
             kernels.decode_unit(
                 *(parts, eye, (1, 1, 1), levels, levels, np.array([[step]]), (0, 0)),
-                *(flags, True, image),
+                *(none, none, flags, True, image),
             )
+    with pytest.raises(ValueError, match="bytes"):
+        kernels.decode_unit(
+            *(parts, eye, (1, 1, 1), levels, levels, np.array([[16]]), (0, 0)),
+            *(np.zeros((1, 64), np.int64), none, flags, True, image),
+        )
     with pytest.raises(ValueError, match="outside"):
         kernels.unit_inputs(
             *((1, 1, False), np.array([1]), np.array([[16]]), levels, None, None, None, None),

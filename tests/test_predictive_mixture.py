@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_kernels import needs_kernels
 
-from stvc.codec import predictive_mixture, rangecoder_native, rangecoder_numpy
+from stvc.codec import predictive_decisions, rangecoder_native, rangecoder_numpy
 from stvc.codec.predictive_context import FEATURES
+from stvc.codec.predictive_decisions import read_levels, write_levels
 from stvc.codec.predictive_mixture import (
     COPIES,
     OUTPUTS,
     PARTS,
     Mixture,
     mixture_of,
-    read_levels,
-    write_levels,
 )
 from stvc.codec.predictive_network import WEIGHTS, outputs
 from stvc.codec.predictive_tables import EIGHTH, LARGEST_SCALE, SIZES
@@ -80,10 +79,10 @@ def test_c_and_numpy_write_the_same_words(
     step = asked(rng, 500, (0, 330) if spread > 100 else (80, 150))
     found = rng.normal(0, spread, (500, OUTPUTS)).astype(np.int32)
     mixture, levels = mixture_of(step, found, pitch), levels_around(rng, step, pitch)
-    kernels = predictive_mixture.kernels
+    kernels = predictive_decisions.kernels
     payloads = []
     for module, native in ((rangecoder_native, kernels), (rangecoder_numpy, None)):
-        monkeypatch.setattr(predictive_mixture, "kernels", native)
+        monkeypatch.setattr(predictive_decisions, "kernels", native)
         writer = module.Writer()
         write_levels(writer, mixture, levels)
         payloads.append(writer.getvalue())
@@ -157,26 +156,37 @@ def test_any_words_read_or_raise(payload: bytes, seed: int) -> None:
     assert np.abs(levels).max() <= 1 << 17
 
 
-def test_all_arithmetics_give_the_same_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("generation", WEIGHTS)
+def test_all_arithmetics_give_the_same_outputs(
+    generation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stvc.codec import predictive_network
 
     rng = np.random.default_rng(5)
     seen = rng.integers(-127, 128, (300, FEATURES)).astype(np.int8)
-    wanted = outputs(seen)
+    wanted = outputs(seen, generation)
     assert wanted.shape == (300, OUTPUTS)
     assert wanted.std() > 1
     for arithmetic in ("float32", "int32", "int8"):
         monkeypatch.setenv("STVC_ARITHMETIC", arithmetic)
         predictive_network._layers.cache_clear()
-        np.testing.assert_array_equal(outputs(seen), wanted)
+        np.testing.assert_array_equal(outputs(seen, generation), wanted)
     predictive_network._layers.cache_clear()
 
 
 def test_damaged_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from stvc.codec import predictive_network
 
-    monkeypatch.setattr(predictive_network, "SHA256", "0" * 64)
+    path, _ = WEIGHTS[5]
+    monkeypatch.setitem(WEIGHTS, 5, (path, "0" * 64))
     predictive_network._layers.cache_clear()
-    with pytest.raises(ModelError, match=WEIGHTS.name):
-        outputs(np.zeros((1, FEATURES), np.int8))
+    with pytest.raises(ModelError, match=path.name):
+        outputs(np.zeros((1, FEATURES), np.int8), 5)
     predictive_network._layers.cache_clear()
+
+
+def test_generations_keep_their_networks() -> None:
+    seen = np.random.default_rng(6).integers(-127, 128, (50, FEATURES)).astype(np.int8)
+    five, six, seven = (outputs(seen, generation) for generation in (5, 6, 7))
+    np.testing.assert_array_equal(six, seven)
+    assert (five != six).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,17 @@ def test_collected_pixels_are_those_of_units(pixels: train_pixels.Pixels) -> Non
     assert predictive.walk.__module__ == "stvc.codec.predictive_walk"
 
 
-def test_training_lowers_the_bits(pixels: train_pixels.Pixels) -> None:
+def test_collections_are_joined(pixels: train_pixels.Pixels, tmp_path: Path) -> None:
+    paths = [tmp_path / f"pixels-{k}.npz" for k in range(2)]
+    for k, path in enumerate(paths):
+        names = [f.name for f in fields(train_pixels.Pixels)]
+        np.savez(path, **{n: getattr(pixels, n)[k * 40 : k * 40 + 50] for n in names})
+    found = train_pixels.loaded(paths)
+    np.testing.assert_array_equal(found.value[:50], pixels.value[:50])
+    np.testing.assert_array_equal(found.seen[50:], pixels.seen[40:90])
+
+
+def test_training_lowers_the_bits(pixels: train_pixels.Pixels, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = train_pixels.PixelNetwork(32, 1)
     some = np.arange(min(2000, len(pixels.value)))
@@ -49,7 +60,7 @@ def test_training_lowers_the_bits(pixels: train_pixels.Pixels) -> None:
             return float(train_pixels.bits_of(out, pixels, some).mean())
 
     before = bits()
-    train_pixels.fit(net, pixels, pixels, 0.08, 1e-2)
+    train_pixels.fit(net, pixels, pixels, 0.08, 1e-2, tmp_path / "kept.pt")
     assert bits() < before - 0.02
 
 
@@ -59,9 +70,9 @@ def test_written_weights_take_the_bits_that_training_saw(
     torch.manual_seed(1)
     net = train_pixels.PixelNetwork()
     train_pixels.write(net, tmp_path)
-    tensors = load_file(tmp_path / predictive_network.WEIGHTS.name)
+    tensors = load_file(tmp_path / train_pixels.NAME)
     layers = integer_layers.layers(tensors)
-    monkeypatch.setattr(predictive_network, "_layers", lambda: layers)
+    monkeypatch.setattr(predictive_network, "_layers", lambda _: layers)
     monkeypatch.setattr(predictive, "_cheaper", lambda plain, _: plain >= 0)
     frames = scenes.ground(4, 2, 4, (64, 64))
     with train_pixels.recorded() as seen:

@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v5]
+    python tools/make_golden.py [--out tests/golden/v6]
 
 Run once per bit stream version, with the model that will ship; once more, into a folder beside it,
 when encoders have come to choose otherwise (v4-2: another fit of the spectral transform, finer
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from product_traces import in_steps, through_jpeg2000
 
 import stvc
 from stvc import archiving
@@ -115,6 +116,45 @@ def one_band() -> xr.Dataset:
     return xr.Dataset({"B04": (("time", "y", "x"), pixels[:, 0])}, coords={"time": times(3)})
 
 
+def products() -> xr.Dataset:
+    """Three dates as products hold them: values in steps, the last band through JPEG 2000."""
+    pixels = in_steps(ground(6, 3, 3, 56, 61).astype(np.int64) * 2)
+    for t, dropped in enumerate(((1, 0, 0), (2, 1, 1), (1, 1, 0))):
+        pixels[t, 2] = through_jpeg2000(pixels[t, 2], dropped, t)
+    cloud = disc(56, 61, 20, 30, 9)
+    pixels[1][:, cloud] = 12000
+    mask = np.zeros((3, 56, 61), bool)
+    mask[1] = cloud
+    dims = ("time", "y", "x")
+    variables: dict[str, Any] = {
+        band: (dims, np.clip(pixels[:, c], 1, 65535).astype(np.uint16))
+        for c, band in enumerate(("B03", "B04", "B08"))
+    }
+    variables["mask"] = (dims, mask)
+    return xr.Dataset(variables, coords={"time": times(3)})
+
+
+def seasons() -> xr.Dataset:
+    """Four dates, each with another spectrum, one cloud."""
+    first, second = ground(7, 2, 1, 48, 56)[:, 0].astype(np.int64)
+    weights = ((9, 2, 1, 14), (3, 8, 12, 2), (6, 6, 2, 9), (2, 12, 7, 5))
+    noise = integers(8, (4, 4, 48, 56), 41)
+    pixels = np.empty((4, 4, 48, 56), np.uint16)
+    for t, mix in enumerate(weights):
+        for c, weight in enumerate(mix):
+            now = 600 + 200 * c + (first * weight + second * (14 - weight)) // 8 + noise[t, c]
+            pixels[t, c] = np.clip(now, 1, 65535)
+    mask = np.zeros((4, 48, 56), bool)
+    mask[2] = disc(48, 56, 12, 40, 10)
+    pixels[2][:, mask[2]] = 8000
+    dims = ("time", "y", "x")
+    variables: dict[str, Any] = {
+        band: (dims, pixels[:, c]) for c, band in enumerate(("B02", "B03", "B04", "B08"))
+    }
+    variables["mask"] = (dims, mask)
+    return xr.Dataset(variables, coords={"time": times(4)})
+
+
 RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "two_groups": (two_groups, {"quality": 50}),
     "network": (two_groups, {"quality": 50}),
@@ -128,9 +168,13 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "learned": (two_groups, {"lossless": True}),
     "learned_bounded": (long_series, {"max_error": 3}),
     "predicted": (two_groups, {"lossless": True, "effort": "fast"}),
+    "turned": (seasons, {"quality": 60}),
+    "turned_fast": (seasons, {"quality": 60, "effort": "fast"}),
+    "traced": (products, {"lossless": True}),
+    "traced_fast": (products, {"lossless": True, "effort": "fast"}),
 }
-NETWORK_EVERYWHERE = ("network", "between")
-LEARNED_EVERYWHERE = ("learned", "learned_bounded")
+NETWORK_EVERYWHERE = ("network", "between", "turned", "turned_fast")
+LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced")
 APPENDED = ([1], [7, 8])
 """Dates that are not encoded but appended: a late one, then the last."""
 
@@ -196,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v5"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v6"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

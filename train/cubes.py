@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stvc.codec.analysis import UnitAnalysis, analyze, finished
 from stvc.codec.network_coding import optimized
+from stvc.codec.prediction import turned_references
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.spectral import fit_klt
@@ -128,9 +129,9 @@ def sample_of(
     unit: UnitAnalysis, spread: npt.NDArray[np.uint8], frame: FrameSide, name: str
 ) -> Sample:
     """Shape an analyzed unit for the network."""
-    f = unit_features(
-        unit.refs, unit.predicted, unit.steps, unit.importance, unit.plan.profiles, spread, frame
-    )
+    plan = unit.plan
+    refs, predicted = turned_references(unit.refs, unit.predicted, plan.turns)
+    f = unit_features(refs, predicted, unit.steps, unit.importance, plan.profiles, spread, frame)
     c, h, w, _ = unit.symbols.shape
     symbols = np.clip(unit.symbols, -32767, 32767).astype(np.int16).reshape(c, h * w, 64)
     return Sample(
@@ -140,7 +141,7 @@ def sample_of(
         f.candidates,
         symbols,
         unit.importance.reshape(-1),
-        unit.plan.step_index,
+        plan.step_index,
         name,
     )
 

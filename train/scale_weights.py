@@ -22,6 +22,7 @@ from cubes import load_cubes, samples
 from stvc.codec.adaptation import BANDS, PRIOR, entries, lessons
 from stvc.codec.analysis import UnitAnalysis
 from stvc.codec.entropy import network_batches
+from stvc.codec.prediction import turned_references
 from stvc.codec.quantize import SKIPPED
 from stvc.codec.widening import choose_widening
 from stvc.model.architecture import SCALES
@@ -49,10 +50,11 @@ class Fit:
         self, unit: UnitAnalysis, spread: npt.NDArray[np.uint8], frame: FrameSide, _: str
     ) -> None:
         """Take in an analyzed unit; units count alike, whatever their size."""
-        gather = fast_features if self.model.effort == "fast" else unit_features
+        gather, given = fast_features, (unit.refs, unit.predicted)
+        if self.model.effort != "fast":
+            gather, given = unit_features, turned_references(*given, unit.plan.turns)
         features = gather(
-            unit.refs,
-            unit.predicted,
+            *given,
             unit.steps,
             unit.importance,
             unit.plan.profiles,

@@ -30,7 +30,8 @@ from qat import IntLinear, quantize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stvc.codec import predictive, predictive_network
+from stvc.codec import predictive
+from stvc.codec.generations import NEWEST
 from stvc.codec.integer_layers import content_hash
 from stvc.codec.predictive_context import FEATURES
 from stvc.codec.predictive_mixture import OUTPUTS, PARTS
@@ -45,6 +46,8 @@ BOUNDS = (0, 0, 0, 0, 0, 1, 2, 5, 10, 25, 50)
 SIDES = (64, 96, 128)
 _PRODUCT = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 # ^ holds 8-bit integers exactly
+NAME = "pixels.safetensors"
+"""What integer weights are written to."""
 _FEW = 5000
 """Pixels kept of each unit."""
 _REPEATED = 0.08
@@ -224,7 +227,7 @@ def _coded(cube: Cube, rng: np.random.Generator, seen: Seen) -> Iterator[tuple[i
     pixels, clouds = view(cube.pixels[times][:, bands]), view(cube.hidden[times])
     bound, dropped = int(rng.choice(BOUNDS)), bool(rng.random() < 0.25)
     mean = pixels.mean((0, 2, 3)).astype(np.int32)
-    fresh, states = ReferenceState(mean, (side, side), generation=predictive.NETWORKED), []
+    fresh, states = ReferenceState(mean, (side, side), generation=NEWEST), []
     gap = int(rng.choice([2, 5, 5, 10, 30])) * stride
     for k, link in planned(rng, [float(1 - h.mean()) for h in clouds]):
         ends = [states[i] if i >= 0 else None for i in link]
@@ -238,7 +241,7 @@ def _coded(cube: Cube, rng: np.random.Generator, seen: Seen) -> Iterator[tuple[i
             unclear=clouds[k],
             max_error=bound,
             memory=state.memory,
-            generation=predictive.NETWORKED,
+            generation=NEWEST,
         )
         if seen:
             yield bound, 8.0 * len(coded.payload)
@@ -247,9 +250,14 @@ def _coded(cube: Cube, rng: np.random.Generator, seen: Seen) -> Iterator[tuple[i
 
 
 def fit(
-    net: PixelNetwork, pixels: Pixels, watched: Pixels | None, minutes: float, rate: float
+    net: PixelNetwork,
+    pixels: Pixels,
+    watched: Pixels | None,
+    minutes: float,
+    rate: float,
+    kept: Path,
 ) -> None:
-    """Minimize the bits."""
+    """Minimize the bits; weights are kept in a file at every eighth of the time."""
     optimizer = torch.optim.AdamW(net.parameters(), rate, betas=(0.9, 0.98), weight_decay=0.01)
     rng, start, step, total, told = np.random.default_rng(0), time.time(), 0, 0.0, 0
     while (spent := (time.time() - start) / (60 * minutes)) < 1:
@@ -267,6 +275,7 @@ def fit(
             if watched is not None:
                 row |= evaluate(net, watched)
             print(json.dumps(row), flush=True)
+            torch.save(net.state_dict(), kept)
             told, step, total = told + 1, 0, 0.0
 
 
@@ -317,19 +326,35 @@ def main() -> None:
         kept = options.out / f"pixels-{options.seed}.npz"
         np.savez(kept, **{f.name: getattr(pixels, f.name) for f in fields(Pixels)})
         del pixels
-    parts = []
-    for path in sorted(options.out.glob("pixels-*.npz")):
-        with np.load(path) as archive:
-            parts.append(Pixels(*(archive[f.name] for f in fields(Pixels))))
-    pixels = joined(parts) if len(parts) > 1 else parts[0]
-    parts.clear()
+    pixels = loaded(sorted(options.out.glob("pixels-*.npz")))
     print(f"{len(pixels.value)} pixels", flush=True)
     net = PixelNetwork()
     if options.warm:
         net.load_state_dict(torch.load(options.warm, weights_only=True))
-    fit(net, pixels, watched, options.minutes, options.rate)
-    torch.save(net.state_dict(), options.out / "checkpoint.pt")
+    kept = options.out / f"checkpoint-{options.seed}.pt"
+    fit(net, pixels, watched, options.minutes, options.rate, kept)
     write(net, options.out)
+
+
+def loaded(paths: list[Path]) -> Pixels:
+    """All pixels of several collections, one array of one of them in memory besides the result."""
+    sizes = []
+    for path in paths:
+        with np.load(path) as archive:
+            sizes.append(len(archive["value"]))
+    bounds = np.cumsum([0, *sizes])
+    columns = []
+    for field in fields(Pixels):
+        column: npt.NDArray[Any] | None = None
+        for path, (start, stop) in zip(paths, pairwise(bounds.tolist()), strict=True):
+            with np.load(path) as archive:
+                found = archive[field.name]
+            if column is None:
+                column = np.empty((bounds[-1], *found.shape[1:]), found.dtype)
+            column[start:stop] = found
+            del found
+        columns.append(column)
+    return Pixels(*columns)
 
 
 def write(net: PixelNetwork, folder: Path) -> None:
@@ -339,7 +364,7 @@ def write(net: PixelNetwork, folder: Path) -> None:
         for k, layer in enumerate(net.layers)
         for part, tensor in integer_linear(layer).items()
     }
-    path = folder / predictive_network.WEIGHTS.name
+    path = folder / NAME
     save_file(tensors, path)
     print(path, content_hash(tensors))
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from stvc.codec.analysis import UnitAnalysis, analyze, finished
 from stvc.codec.integer_layers import content_hash
 from stvc.codec.network_coding import optimized
-from stvc.codec.quantize import SKIPPED, dequantize, step_size
+from stvc.codec.quantize import SKIPPED, step_size
 from stvc.codec.restoration import (
     FEATURES,
     OUTPUT_BITS,
@@ -38,6 +38,7 @@ from stvc.codec.restoration import (
     Scene,
     features,
 )
+from stvc.codec.synthesis import residual_of
 from stvc.codec.transform import inverse
 from stvc.codec.unit import UnitContext
 from stvc.model.weights import load_model
@@ -125,7 +126,7 @@ def _pixels_of(
     rng: np.random.Generator,
 ) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]]:
     plan, klt = unit.plan, context.klt
-    levels = dequantize(unit.symbols, unit.steps[None, :, :, None], plan.shrink)
+    levels = residual_of(unit.symbols, unit.steps, plan)
     decoded, expected = inverse(unit.predicted + levels), inverse(unit.predicted)
     scene = Scene(plan.step_index, klt.spread, unit.importance, empty)
     inputs = features(decoded, expected, unit.symbols, scene)

@@ -18,7 +18,6 @@ from stvc.codec.quantize import (
     CENTROID_UNITS,
     MAX_SYMBOL,
     SKIPPED,
-    dequantize,
     importance_class,
     quantize,
     step_size,
@@ -27,7 +26,7 @@ from stvc.codec.quantize import (
 from stvc.codec.references import ReferenceState
 from stvc.codec.restoration import RESTORED, Scene, choose_strengths, corrections, restore
 from stvc.codec.spectral import Klt
-from stvc.codec.synthesis import predict_unit, shown_pixels, unrestored_pixels
+from stvc.codec.synthesis import predict_unit, residual_of, shown_pixels, unrestored_pixels
 from stvc.codec.transform import (
     COEFFICIENTS,
     I32,
@@ -37,6 +36,8 @@ from stvc.codec.transform import (
     inverse,
     planes_of,
 )
+from stvc.codec.turn_choice import choose_turns
+from stvc.codec.turns import TURNED, factors, turn_residual, turn_residual_back
 from stvc.codec.unit_plan import MAX_SHRINK, UnitPlan, resting_plan
 from stvc.native import kernels
 
@@ -59,7 +60,7 @@ class UnitAnalysis:
     importance: npt.NDArray[np.uint8]
     """(h, w)."""
     residual: npt.NDArray[np.float64]
-    """(C, h, w, 64) what was quantized, units of 2**-4 DN."""
+    """(C, h, w, 64) what was quantized, turned as the plan says, units of 2**-4 DN."""
     symbols: I32
     """(C, h, w, 64)."""
     decoded: npt.NDArray[np.uint16]
@@ -138,7 +139,7 @@ def analyze(
     finish : bool
         Also do what `finished` does, which is in vain if the levels will change.
     chosen : UnitPlan, optional
-        Whose shift, profiles and offsets to take, instead of trying what is best.
+        Whose shift, profiles, offsets and turns to take, instead of trying what is best.
     """
     importance = importance_class(hidden, coarse)
     steps = token_steps(step_index, importance)
@@ -158,7 +159,15 @@ def analyze(
         plan = replace(plan, leniency=chosen.leniency)
     predicted = predict_unit(refs, plan)
     how = _Levels(components, target, predicted, hidden, steps, importance, dead_zone, not coarse)
-    residual, symbols, shrink = plain_levels(how) if kernels is None else native_levels(how)
+    levels = plain_levels if kernels is None else native_levels
+    turns = None if chosen is None else chosen.turns
+    residual, symbols, shrink = levels(how, turns)
+    if refs.generation >= TURNED and chosen is None:
+        turns = choose_turns(residual, steps, importance)
+        if turns is not None:
+            now = turn_residual(residual, turns)
+            residual, symbols, shrink = requantized(now, steps, dead_zone)
+    plan = replace(plan, turns=turns)
     plan = replace(plan, shrink=shrink)
     unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
     return finished(unit, klt, hidden, coarse=coarse) if finish else unit
@@ -185,8 +194,8 @@ Found = tuple[npt.NDArray[np.float64], I32, tuple[int, int]]
 """What is quantized, its levels, and their reconstruction points."""
 
 
-def plain_levels(how: _Levels) -> Found:
-    """Quantize a unit; partly hidden tokens are filled first."""
+def plain_levels(how: _Levels, turns: npt.NDArray[np.int64] | None) -> Found:
+    """Quantize a unit under turns; partly hidden tokens are filled first."""
     residual = (how.target - how.predicted).astype(np.float64)
     coded = how.importance != SKIPPED
     flags = blocks_of(how.hidden[None])[0]
@@ -197,11 +206,13 @@ def plain_levels(how: _Levels) -> Found:
         filled = fill_hidden(spatial, flags[partly], how.steps[partly].astype(np.float64))
         residual[:, partly] = forward_blocks(filled)
     residual[:, ~coded] = 0
+    if turns is not None:
+        residual = turn_residual(residual, turns)
     symbols = quantize(residual, how.steps[None, :, :, None], how.dead_zone)
     return residual, symbols, _centroids(residual, symbols, how.steps)
 
 
-def native_levels(how: _Levels) -> Found:
+def native_levels(how: _Levels, turns: npt.NDArray[np.int64] | None) -> Found:
     """Do what `plain_levels` does on a native kernel."""
     assert kernels is not None
     c, h, w, _ = how.target.shape
@@ -219,13 +230,31 @@ def native_levels(how: _Levels) -> Found:
         how.fill,
         how.dead_zone,
         MAX_SYMBOL,
+        *factors(turns),
         residual,
         symbols,
         inward,
     )
+    return residual, symbols, _points(inward)
+
+
+def requantized(
+    residual: npt.NDArray[np.float64], steps: npt.NDArray[np.int64], dead_zone: float
+) -> Found:
+    """Quantize a residual (C, h, w, 64) that is there already."""
+    if kernels is None:
+        symbols = quantize(residual, steps[None, :, :, None], dead_zone)
+        return residual, symbols, _centroids(residual, symbols, steps)
+    symbols, inward = np.empty(residual.shape, np.int32), np.empty(4)
+    how = (len(residual), dead_zone, MAX_SYMBOL)
+    kernels.requantize(how, residual, np.ascontiguousarray(steps, np.int64), symbols, inward)
+    return residual, symbols, _points(inward)
+
+
+def _points(inward: npt.NDArray[np.float64]) -> tuple[int, int]:
+    """Reconstruction points from what kernels count."""
     ones, of_ones, more, of_more = inward.tolist()
-    first, others = (of_ones / max(ones, 1), of_more / max(more, 1))
-    return residual, symbols, (_point(first), _point(others))
+    return _point(of_ones / max(ones, 1)), _point(of_more / max(more, 1))
 
 
 def _point(mean: float) -> int:
@@ -266,14 +295,17 @@ def finished(
     concealed = np.zeros_like(hidden) if coarse else hidden
     if not restored or unit.refs.generation < RESTORED or hidden.all():
         decoded = unrestored_pixels(
-            unit.predicted, unit.symbols, unit.steps, plan.shrink, klt, concealed, show=show
+            unit.predicted, unit.symbols, unit.steps, plan, klt, concealed, show=show
         )
         return replace(unit, decoded=decoded)
-    levels = dequantize(unit.symbols, unit.steps[None, :, :, None], plan.shrink)
+    levels = residual_of(unit.symbols, unit.steps, plan)
+    wanted = unit.residual
+    if plan.turns is not None:
+        wanted = turn_residual_back(wanted, plan.turns)
     components = inverse(unit.predicted + levels)
     scene = Scene(plan.step_index, klt.spread, unit.importance, unit.refs.unpredicted)
     found = corrections(components, inverse(unit.predicted), unit.symbols, scene)
-    missing = np.asarray(planes_of(_inverse_blocks(unit.residual - levels)), np.float64)
+    missing = np.asarray(planes_of(_inverse_blocks(wanted - levels)), np.float64)
     step = int(step_size(plan.step_index))
     strengths = choose_strengths(missing[:, ~hidden], found[:, ~hidden], step)
     components = restore(components, found, strengths, step)

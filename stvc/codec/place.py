@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.generations import NEWEST
 from stvc.codec.references import ReferenceState
 from stvc.codec.spectral import Klt
 from stvc.codec.transform import BLOCK
@@ -121,7 +122,7 @@ class Place:
     mask: MaskGrid
     klts: tuple[Klt, ...]
     settings: Settings
-    generation: int = 5
+    generation: int = NEWEST
     """Of the codec: 1 chains frames in file order; see `stvc.codec.structure` for 2."""
 
     def unclear(self, classes: U8, nodata: tuple[Bool, ...]) -> tuple[Bool, ...]:

@@ -7,17 +7,19 @@ predicted'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.generations import NEWEST
 from stvc.codec.prediction_native import native_prediction
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.references import NEVER, ReferenceState
 from stvc.codec.registration import warp
 from stvc.codec.spectral import Klt
 from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, planes_of
+from stvc.codec.turns import turn
 from stvc.native import kernels
 
 
@@ -43,7 +45,7 @@ class ReferenceCoefficients:
     """Whether a background exists."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""
-    generation: int = 5
+    generation: int = NEWEST
     """Of the codec; decides about `profiles_of`."""
 
     @property
@@ -55,6 +57,24 @@ class ReferenceCoefficients:
     def unpredicted(self) -> bool:
         """Whether there is nothing but the mean."""
         return not self.has_background and not bool((self.recent_age >= 0).any())
+
+
+def turned_references(
+    refs: ReferenceCoefficients, predicted: I32, turns: npt.NDArray[np.int64] | None
+) -> tuple[ReferenceCoefficients, I32]:
+    """References and prediction (C, h, w, 64) as components of turned residuals are compared."""
+    if turns is None:
+        return refs, predicted
+    planes = (refs.mean, refs.recent, refs.second, refs.background, refs.average)
+    found: dict[int, I32] = {}
+    for plane in planes:
+        if id(plane) not in found:  # several may be one
+            found[id(plane)] = turn(plane, turns)
+    mean, recent, second, background, average = (found[id(plane)] for plane in planes)
+    now = replace(
+        refs, mean=mean, recent=recent, second=second, background=background, average=average
+    )
+    return now, turn(predicted, turns)
 
 
 def _block_age(days: npt.NDArray[np.int32], today: int, generation: int) -> npt.NDArray[np.int32]:
@@ -90,18 +110,18 @@ def reference_coefficients(
     mean = np.broadcast_to(klt.coefficients(flat), (c, *grid, COEFFICIENTS))
     nothing = not bool((state.recent_day > NEVER).any())
 
-    def turn(planes: I32) -> I32:
+    def seen(planes: I32) -> I32:
         moved = warp(planes, shift)
         if tokens is not None:
             blocks = blocks_of(moved)[:, tokens // w, tokens % w]
             moved = np.asarray(planes_of(blocks[:, None]), np.int32)
         return klt.coefficients(moved)
 
-    background = mean if state.background is None else turn(state.background)
-    recent = background if nothing else turn(state.recent)
+    background = mean if state.background is None else seen(state.background)
+    recent = background if nothing else seen(state.recent)
     deeper = bool((state.second_day > NEVER).any())
-    second = turn(state.second) if deeper else recent
-    average = recent if nothing or state.generation == 1 else turn(state.average)
+    second = seen(state.second) if deeper else recent
+    average = recent if nothing or state.generation == 1 else seen(state.average)
     return ReferenceCoefficients(
         mean=mean,
         recent=recent,

@@ -3,7 +3,8 @@
 Payload: byte 0 is the form (constant, packed pixels, raw, predicted, learned). Predicted: per band
 the first value and a curve for its scales, then the symbols, step by step: differences to the
 prediction in units of ``2 E + 1`` DN, under logistic tables. Learned (from generation 5 on): some
-bands, each as a bit says, have their differences under the pixel network's mixtures instead.
+bands, each as a bit says, have their differences under the pixel network's mixtures instead. From
+generation 6 on, without loss, bands may lean on traces of earlier processing in their values.
 """
 
 from __future__ import annotations
@@ -17,35 +18,30 @@ import zstandard
 
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout, layout_of
 from stvc.codec.predictive_learning import Memories, Memory
-from stvc.codec.predictive_mixture import (
-    Mixture,
-    level_bits,
-    mixture_of,
-    read_levels,
-    write_levels,
+from stvc.codec.predictive_part import (
+    BandCoding,
+    CodedStep,
+    Part,
+    mixture_at,
+    mixture_bits,
+    read_step,
 )
-from stvc.codec.predictive_network import outputs
-from stvc.codec.predictive_scales import (
-    BUCKETS,
-    address_of,
-    fit_curves,
-    read_curves,
-    write_curves,
-)
-from stvc.codec.predictive_tables import logistic_models
+from stvc.codec.predictive_scales import fit_curves
+from stvc.codec.predictive_traces import Traces
 from stvc.codec.predictive_walk import PEAK, Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
+from stvc.codec.trace_choice import find_traces
 from stvc.errors import CorruptError
 
 U16 = npt.NDArray[np.uint16]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-CodedStep = tuple[Step, I64, Mixture | None]
-"""Pixels of a step, their levels, and how these are distributed."""
 
 CONSTANT, PACKED, RAW, PREDICTED, LEARNED = range(5)
 NETWORKED = 5
 """The first generation with a pixel network."""
+TRACED = 6
+"""The first one that lossless units of which lean on traces of earlier processing."""
 MAX_REFERENCES = 3
 _BANDS_AT_ONCE = 13
 _PACK_LEVEL = 19
@@ -60,32 +56,6 @@ class EncodedPixels:
     """(C, H, W)."""
     memory: Memories
     """For the next date."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Bands that are coded together, ready to be written."""
-
-    first: I64
-    """(C,) first values."""
-    curves: I64
-    by_mixture: Bool
-    """(C,) which bands take mixtures."""
-    coded: list[CodedStep]
-
-    def write(self, writer: Writer, form: int, pitch: int) -> None:
-        writer.bits(self.first, 16)
-        if form == LEARNED:
-            for flag in self.by_mixture.tolist():
-                writer.flag(flag)
-        write_curves(writer, self.curves[~self.by_mixture])
-        for step, levels, mixture in self.coded:
-            chosen = self.by_mixture[step.band]
-            if mixture is not None and chosen.any():
-                write_levels(writer, mixture.of(chosen), levels[chosen])
-            if not chosen.all():
-                location, scale = address_of(step.of(~chosen), self.curves, pitch)
-                writer.symbols(levels[~chosen], location, scale, logistic_models())
 
 
 def encode(
@@ -132,10 +102,12 @@ def encode(
     decoded = np.empty_like(pixels)
     order = _order(generation)
     references = [frame[order] for frame in references]
+    traced = _traced(generation, max_error)
     learned: list[Memory] = []
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for k, bands in enumerate(_parts(len(pixels))):
         values = pixels[order][bands].astype(np.int64)
+        told = find_traces(values, hidden) if traced else None
         layout = layout_of(values.shape, generation)
         source = layout.planes(values).astype(np.int64)
         coded: list[CodedStep] = []
@@ -143,8 +115,8 @@ def encode(
         def code(step: Step, source: I64 = source, coded: list[CodedStep] = coded) -> I64:
             whole = step.whole
             levels = (source[step.cells] - whole + max_error) // pitch
-            mixture = _mixture(step, pitch) if networked else None
-            coded.append((replace(step, seen=None, copies=None), levels, mixture))
+            mixture = mixture_at(step, pitch, generation) if networked else None
+            coded.append((replace(step, seen=None, copies=None, told=None), levels, mixture))
             return np.asarray(np.clip(whole + levels * pitch, 0, PEAK), np.int64)
 
         first = values[:, 0, 0].copy()
@@ -166,13 +138,14 @@ def encode(
         )
         by_mixture = np.zeros(len(values), bool)
         if networked:
-            by_mixture = _cheaper(plain_bits, _mixture_bits(coded, len(values)))
-        parts.append(_Part(first, curves, by_mixture, coded))
-    form = LEARNED if any(part.by_mixture.any() for part in parts) else PREDICTED
+            by_mixture = _cheaper(plain_bits, mixture_bits(coded, len(values)))
+        coding = BandCoding(by_mixture, curves, told)
+        parts.append(Part(first, coding, coded, source, coding.traces(layout, hidden)))
+    form = LEARNED if any(part.coding.by_mixture.any() for part in parts) else PREDICTED
     # ^ where no band takes mixtures, decoders need not gather what the network would see
     writer = Writer()
     for part in parts:
-        part.write(writer, form, pitch)
+        part.write(writer, pitch, flagged=form == LEARNED)
     payload = bytes([form]) + writer.getvalue()
     if len(payload) > pixels.nbytes // 2:
         little = np.ascontiguousarray(pixels, "<u2").tobytes()
@@ -212,7 +185,7 @@ def decode(
     if form != bytes([PREDICTED]) and not networked:
         raise CorruptError(f"unknown form {form!r} of a predicted unit; the payload is damaged")
     pitch = 2 * max_error + 1
-    models = logistic_models()
+    traced = _traced(generation, max_error)
     reader = Reader(body)
     decoded = np.empty(shape, np.uint16)
     order = _order(generation)
@@ -222,20 +195,12 @@ def decode(
         layout = layout_of((part.stop - part.start, *shape[1:]), generation)
         count = part.stop - part.start
         first = reader.bits(count, 16)
-        by_mixture = np.array([networked and reader.flag() for _ in range(count)], bool)
-        curves = np.zeros((count, BUCKETS), np.int64)
-        curves[~by_mixture] = read_curves(reader, int(np.count_nonzero(~by_mixture)))
+        coding = BandCoding.read(reader, count, flagged=networked, traced=traced)
+        traces = coding.traces(layout, hidden)
 
-        def code(step: Step, curves: I64 = curves, by_mixture: Bool = by_mixture) -> I64:
-            whole = step.whole
-            chosen = by_mixture[step.band]
-            levels = np.empty(len(whole), np.int64)
-            if chosen.any():
-                levels[chosen] = read_levels(reader, _mixture(step.of(chosen), pitch))
-            if not chosen.all():
-                address = address_of(step.of(~chosen), curves, pitch)
-                levels[~chosen] = reader.symbols(*address, models)
-            return np.asarray(np.clip(whole + levels * pitch, 0, PEAK), np.int64)
+        def code(step: Step, coding: BandCoding = coding, traces: Traces | None = traces) -> I64:
+            levels = read_step(reader, step, pitch, coding, traces, generation)
+            return np.asarray(np.clip(step.whole + levels * pitch, 0, PEAK), np.int64)
 
         own, taught = walk(
             layout,
@@ -253,24 +218,14 @@ def decode(
     return decoded[order], tuple(learned)
 
 
+def _traced(generation: int, max_error: int) -> bool:
+    """Whether bands that take mixtures say what traces are in their values."""
+    return generation >= TRACED and max_error == 0
+
+
 def _cheaper(plain: F64, mixed: F64) -> Bool:
     """Which bands take mixtures: of what the network has never seen, curves may tell more."""
     return np.asarray(mixed < plain, bool)
-
-
-def _mixture_bits(coded: list[CodedStep], bands: int) -> F64:
-    """(bands,) bits of all levels under their mixtures."""
-    total = np.zeros(bands)
-    for step, levels, mixture in coded:
-        if mixture is not None:
-            total += np.bincount(step.band, level_bits(mixture, levels), bands)
-    return total
-
-
-def _mixture(step: Step, pitch: int) -> Mixture:
-    """Distributions of a step's levels as the pixel network sees them."""
-    assert step.seen is not None
-    return mixture_of(step, outputs(step.seen), pitch)
 
 
 def _order(generation: int) -> slice:

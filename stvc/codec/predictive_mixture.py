@@ -1,14 +1,11 @@
-"""Levels under a mixture of distributions, one binary decision after the other.
+"""Mixtures of distributions, in integers: how the levels of pixels are distributed.
 
 The pixel network gives each pixel three logistic distributions and three values that it may repeat
-(left, above, reference), with weights. A level is told by whether it lies in an interval around the
-prediction and then by halving the interval; every decision has the probability that the mixture
-gives it, in integers. All pixels of a step take their first decision, then all their second.
+(left, above, reference), with weights. `stvc.codec.predictive_decisions` codes levels under them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,9 +22,7 @@ from stvc.codec.predictive_tables import (
     logistic,
 )
 from stvc.codec.predictive_walk import Step
-from stvc.codec.rangecoder import Reader, Writer
 from stvc.model.architecture import LOCATION_BITS, RESIDUAL_BITS
-from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -39,7 +34,8 @@ LEVEL_BITS = 6
 """Locations are in 1/64 level."""
 _WEIGHT_BITS = 16
 _MASS_BITS = 22
-"""Of one distribution; with the weight, 2**38."""
+WHOLE_BITS = _WEIGHT_BITS + _MASS_BITS
+"""Of the mass of a mixture: 2**38."""
 _STEP_BITS, _REACH = 4, 16
 """The logistic function is linear between 16ths, and cut at 16."""
 _POINT_BITS = 16
@@ -48,13 +44,11 @@ _POINT_SHIFT = _INVERSE_BITS + LOCATION_BITS - _POINT_BITS
 _FARTHEST = 1 << 24
 """In 1/64 DN: products with inverse scales stay below 2**63."""
 _OUTPUT_LIMIT = 1 << 13
-_FLOOR_BITS = 12
+FLOOR_BITS = 12
+"""Each level has a little mass more; in an interval, 2**-12 of a mixture."""
 _LEAST_WIDTH, _MOST_WIDTH = 2, 17
 """Of half the interval, as powers of two."""
-_EDGE_BITS = 24
-_SMALLEST_EDGE = 1 << 8
-_ESCAPE_BITS = 18
-_ESCAPED_BITS = 34.0
+_OUTSIDE_BITS = 34.0
 """What a level outside of its interval costs, about."""
 
 
@@ -72,6 +66,11 @@ class Mixture:
     """(6, n) of the three distributions and the three levels, 2**16 at most in all."""
     width: I64
     """(n,) the interval is from ``-2**width`` to ``2**width``."""
+
+    def arrays(self) -> tuple[I64, ...]:
+        """What kernels ask for."""
+        parts = (self.location, self.inverse, self.copies, self.weight, self.width, _logistic())
+        return tuple(np.ascontiguousarray(part, np.int64) for part in parts)
 
     def of(self, chosen: Bool) -> Mixture:
         """Of some of the pixels."""
@@ -112,27 +111,35 @@ def mixture_of(step: Step, outputs: npt.NDArray[np.int32], pitch: int) -> Mixtur
     below = np.minimum(found[2 * PARTS :].max(0) - found[2 * PARTS :], len(_falling()) - 1)
     share = _falling()[below]
     weight = (share << _WEIGHT_BITS) // share.sum(0)
-    level_rank = -(-(rank.max(0) - (LOCATION_BITS + pitch.bit_length() - 1) * OCTAVE) // OCTAVE)
-    width = np.clip(level_rank + 4, _LEAST_WIDTH, _MOST_WIDTH)
-    return Mixture(location, _inverses()[rank] * pitch, copies, weight, width)
+    return Mixture(location, _inverses()[rank] * pitch, copies, weight, _width(rank.max(0), pitch))
 
 
-def write_levels(writer: Writer, mixture: Mixture, levels: I64) -> None:
-    """Code the (n,) levels of a step."""
-    if kernels is not None:
-        writer.mixture(_arrays(mixture), np.ascontiguousarray(levels, np.int64))  # type: ignore[attr-defined]
-        return
-    inside = (levels >= -(1 << mixture.width)) & (levels < 1 << mixture.width)
+def single(step: Step, rank: I64) -> Mixture:
+    """One distribution around each prediction, of levels of 1 DN.
 
-    def tell(edges: I64, pixels: I64, middle: I64 | None) -> Bool:
-        answer = inside[pixels] if middle is None else levels[pixels] >= middle
-        writer.flags(answer, edges)
-        return np.asarray(answer, bool)
+    Parameters
+    ----------
+    step : Step
+    rank : array, (n,)
+        16 log2 of its scale in 1/8 DN.
+    """
+    rank = np.clip(rank, 0, LARGEST_SCALE)
+    location = (step.prediction - step.whole * EIGHTH) << (LEVEL_BITS - LOCATION_BITS)
+    weight = np.zeros((PARTS + COPIES, len(rank)), np.int64)
+    weight[0] = 1 << _WEIGHT_BITS
+    return Mixture(
+        np.tile(location, (PARTS, 1)),
+        np.tile(_inverses()[rank], (PARTS, 1)),
+        np.zeros((COPIES, len(rank)), np.int64),
+        weight,
+        _width(rank, 1),
+    )
 
-    _decide(mixture, tell)
-    escaped = levels[~inside]
-    if len(escaped):
-        writer.bits(escaped + (1 << _ESCAPE_BITS - 1), _ESCAPE_BITS)
+
+def _width(rank: I64, pitch: int) -> I64:
+    """Of an interval that 16 scales fit into on either side."""
+    octaves = -(-(rank - (LOCATION_BITS + pitch.bit_length() - 1) * OCTAVE) // OCTAVE)
+    return np.asarray(np.clip(octaves + 4, _LEAST_WIDTH, _MOST_WIDTH), np.int64)
 
 
 def level_bits(mixture: Mixture, levels: I64) -> npt.NDArray[np.float64]:
@@ -140,59 +147,12 @@ def level_bits(mixture: Mixture, levels: I64) -> npt.NDArray[np.float64]:
     pixels, half = np.arange(len(levels)), 1 << mixture.width
     inside = (levels >= -half) & (levels < half)
     level = np.clip(levels, -half, half - 1)
-    mass = _mass(mixture, pixels, level + 1) - _mass(mixture, pixels, level)
-    bits = _WEIGHT_BITS + _MASS_BITS - np.log2(np.maximum(mass, 1))
-    return np.where(inside, bits, _ESCAPED_BITS)
+    mass = mass_below(mixture, pixels, level + 1) - mass_below(mixture, pixels, level)
+    bits = WHOLE_BITS - np.log2(np.maximum(mass, 1))
+    return np.where(inside, bits, _OUTSIDE_BITS)
 
 
-def read_levels(reader: Reader, mixture: Mixture) -> I64:
-    """Read what `write_levels` wrote."""
-    if kernels is not None:
-        found = np.empty(len(mixture.width), np.int64)
-        reader.mixture(_arrays(mixture), found)  # type: ignore[attr-defined]
-        return found
-    levels, inside = _decide(mixture, lambda edges, pixels, middle: reader.flags(edges))
-    count = int(np.count_nonzero(~inside))
-    if count:
-        levels[~inside] = reader.bits(count, _ESCAPE_BITS) - (1 << _ESCAPE_BITS - 1)
-    return levels
-
-
-def _arrays(m: Mixture) -> tuple[I64, ...]:
-    parts = (m.location, m.inverse, m.copies, m.weight, m.width, _logistic())
-    return tuple(np.ascontiguousarray(part, np.int64) for part in parts)
-
-
-def _decide(mixture: Mixture, ask: Callable[[I64, I64, I64 | None], Bool]) -> tuple[I64, Bool]:
-    """Walk through all decisions: (n,) levels and which of them lie in their intervals.
-
-    ``ask(edges, pixels, middle)`` is told where "yes" begins, in 2**-24, and answers for these
-    pixels whether their level is inside, or at least ``middle``.
-    """
-    pixels = np.arange(len(mixture.width))
-    low, high = -(1 << mixture.width), 1 << mixture.width
-    below, above = _mass(mixture, pixels, low), _mass(mixture, pixels, high)
-    everything = (1 << _WEIGHT_BITS + _MASS_BITS) + (1 << _WEIGHT_BITS + _MASS_BITS - _FLOOR_BITS)
-    outside = ((everything - (above - below)) << _EDGE_BITS) // everything
-    inside = ask(_kept(outside), pixels, None)
-    pixels = pixels[inside]
-    while len(pixels):
-        left, right, start, stop = low[pixels], high[pixels], below[pixels], above[pixels]
-        middle = (left + right) >> 1
-        here = _mass(mixture, pixels, middle)
-        edges = ((here - start) << _EDGE_BITS) // (stop - start)
-        up = ask(_kept(edges), pixels, middle)
-        low[pixels], below[pixels] = np.where(up, middle, left), np.where(up, here, start)
-        high[pixels], above[pixels] = np.where(up, right, middle), np.where(up, stop, here)
-        pixels = pixels[high[pixels] - low[pixels] > 1]
-    return low, inside
-
-
-def _kept(edges: I64) -> I64:
-    return np.clip(edges, _SMALLEST_EDGE, (1 << _EDGE_BITS) - _SMALLEST_EDGE)
-
-
-def _mass(mixture: Mixture, pixels: I64, level: I64) -> I64:
+def mass_below(mixture: Mixture, pixels: I64, level: I64) -> I64:
     """What lies below (n,) levels, in 2**-38, and a little for every level below."""
     edge = (level << LEVEL_BITS) - (1 << LEVEL_BITS - 1)
     point = (edge - mixture.location[:, pixels]) * mixture.inverse[:, pixels] >> _POINT_SHIFT
@@ -205,7 +165,7 @@ def _mass(mixture: Mixture, pixels: I64, level: I64) -> I64:
     weight = mixture.weight[:, pixels]
     total = (share * weight[:PARTS]).sum(0)
     copied = (weight[PARTS:] * (mixture.copies[:, pixels] < level)).sum(0)
-    floor = _WEIGHT_BITS + _MASS_BITS - _FLOOR_BITS - 1 - mixture.width[pixels]
+    floor = WHOLE_BITS - FLOOR_BITS - 1 - mixture.width[pixels]
     least = (level + (1 << mixture.width[pixels])) << floor
     return np.asarray(total + (copied << _MASS_BITS) + least, np.int64)
 

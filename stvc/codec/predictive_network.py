@@ -1,6 +1,6 @@
 """The pixel network: from what is known around pixels to mixtures of distributions.
 
-Part of generation 5 of the codec, not of an entropy model: lossless and bounded units are the same
+Part of generations of the codec, not of an entropy model: lossless and bounded units are the same
 whatever model an archive names. Dense integer layers of 8-bit weights.
 """
 
@@ -20,22 +20,33 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-WEIGHTS = Path(__file__).parent / "pixels-1.safetensors"
-SHA256 = "b07f5df2a60e43d2e89420ef5c66bd01e176fc59af7a9b0ee128442f64a80dde"
+WEIGHTS = {
+    5: (
+        Path(__file__).parent / "pixels-1.safetensors",
+        "b07f5df2a60e43d2e89420ef5c66bd01e176fc59af7a9b0ee128442f64a80dde",
+    ),
+    6: (
+        Path(__file__).parent / "pixels-2.safetensors",
+        "5c07701354a7afbe96f703e27a33b026b5a874e7b3ec6fb36762c3d76fba659b",
+    ),
+}
+"""File and hash, by the first generation that has them."""
 
 
-@lru_cache(maxsize=1)
-def _layers() -> Callable[[Tensor], Tensor]:
-    return integer_layers.layers(integer_layers.load_weights(WEIGHTS, SHA256))
+@lru_cache(maxsize=2)
+def _layers(first: int) -> Callable[[Tensor], Tensor]:
+    return integer_layers.layers(integer_layers.load_weights(*WEIGHTS[first]))
 
 
-def outputs(seen: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+def outputs(seen: npt.NDArray[np.int8], generation: int) -> npt.NDArray[np.int32]:
     """Ask the network.
 
     Parameters
     ----------
     seen : array, (n, FEATURES) int8
         See `stvc.codec.predictive_context`.
+    generation : int
+        Of the codec, 5 or later.
 
     Returns
     -------
@@ -47,4 +58,4 @@ def outputs(seen: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
     from stvc.model.arithmetic import exact_products
 
     with exact_products():
-        return _layers()(torch.from_numpy(seen)).numpy()
+        return _layers(max(g for g in WEIGHTS if g <= generation))(torch.from_numpy(seen)).numpy()

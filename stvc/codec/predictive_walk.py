@@ -72,6 +72,8 @@ class Step:
     """(n, FEATURES) what the pixel network sees, where it is asked."""
     copies: I64 | None = None
     """(3, n) DN of the pixels left and above and in the first reference, likewise."""
+    told: F64 | None = None
+    """(size,) DN of all cells of the unit, of which those of earlier steps are known."""
 
     @property
     def whole(self) -> I64:
@@ -89,6 +91,7 @@ class Step:
             self.scale[chosen],
             None if self.seen is None else self.seen[chosen],
             None if self.copies is None else self.copies[:, chosen],
+            self.told,
         )
 
 
@@ -279,7 +282,7 @@ def walk(
 
         band = cells // layout.plane - BANDS_BACK
         shown = np.ones(len(cells), bool) if hidden is None else ~hidden[span]
-        asked = Step(cells, band, prediction, scale)
+        asked = Step(cells, band, prediction, scale, told=own)
         if gatherer is not None:
             seen = gatherer.gather(
                 values, missed, scales, cells, flagged, each, prediction - blend, prediction, scale

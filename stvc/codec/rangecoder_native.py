@@ -73,6 +73,10 @@ class Writer:
         """Write levels, see `stvc.codec.predictive_mixture.write_levels`."""
         self._coder.mixture(*arrays, levels)
 
+    def traced(self, arrays: tuple[I64, ...], levels: I64, leaning: tuple[Any, ...]) -> None:
+        """Write levels that lean on counts, which learn."""
+        self._coder.traced(*arrays, levels, *leaning)
+
     def getvalue(self) -> bytes:
         """Little-endian words without trailing zero bytes."""
         words: bytes = self._coder.words()
@@ -115,6 +119,10 @@ class Reader:
     def mixture(self, arrays: tuple[I64, ...], found: I64) -> None:
         """Read levels, see `stvc.codec.predictive_mixture.read_levels`."""
         self._read(self._coder.mixture, *arrays, found)
+
+    def traced(self, arrays: tuple[I64, ...], found: I64, leaning: tuple[Any, ...]) -> None:
+        """Read levels that lean on counts, which learn."""
+        self._read(self._coder.traced, *arrays, found, *leaning)
 
     def _read(self, read: Any, *args: Any) -> Any:
         try:

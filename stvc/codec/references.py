@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.generations import NEWEST
 from stvc.codec.predictive_learning import Memories
 from stvc.codec.registration import warp
 from stvc.codec.transform import I32
@@ -42,7 +43,7 @@ class ReferenceState:
     """(C, H, W) decoded historical background, DN."""
     use_recent: bool = True
     """False switches the recent state off (then only the background predicts)."""
-    generation: int = 5
+    generation: int = NEWEST
     """Of the codec: 1 knows neither the running mean nor later frames."""
     two_sided: bool = False
     """Whether ``second`` comes from the other side of the frame's date."""

@@ -10,6 +10,7 @@ from stvc.codec.quantize import dequantize, step_size, token_steps
 from stvc.codec.restoration import Scene, corrections, restore
 from stvc.codec.spectral import MOST_BANDS, Klt
 from stvc.codec.transform import BLOCK, I32, PARTS, blocks_of, inverse
+from stvc.codec.turns import factors, turn_back
 from stvc.codec.unit_plan import UnitPlan
 from stvc.native import kernels
 
@@ -17,6 +18,12 @@ from stvc.native import kernels
 def predict_unit(refs: ReferenceCoefficients, plan: UnitPlan) -> I32:
     """Predict from a plan (shared by encoder and decoder)."""
     return predict(refs, plan.profiles, plan.offsets * step_size(plan.step_index))
+
+
+def residual_of(symbols: I32, steps: npt.NDArray[np.int64], plan: UnitPlan) -> I32:
+    """What (C, h, w, 64) symbols stand for, given the (h, w) steps of their tokens."""
+    levels = dequantize(symbols, steps[None, :, :, None], plan.shrink)
+    return levels if plan.turns is None else turn_back(levels, plan.turns)
 
 
 def synthesize(
@@ -48,9 +55,8 @@ def synthesize(
     """
     steps = token_steps(plan.step_index, importance)
     if not plan.strengths.any():
-        return unrestored_pixels(predicted, symbols, steps, plan.shrink, klt, concealed)
-    steps = steps[None, :, :, None]
-    decoded = inverse(predicted + dequantize(symbols, steps, plan.shrink))
+        return unrestored_pixels(predicted, symbols, steps, plan, klt, concealed)
+    decoded = inverse(predicted + residual_of(symbols, steps, plan))
     scene = Scene(plan.step_index, klt.spread, importance, unpredicted)
     wanted = corrections(decoded, inverse(predicted), symbols, scene)
     decoded = restore(decoded, wanted, plan.strengths, int(step_size(plan.step_index)))
@@ -61,7 +67,7 @@ def unrestored_pixels(
     predicted: I32,
     symbols: I32,
     steps: npt.NDArray[np.int64],
-    shrink: tuple[int, int],
+    plan: UnitPlan,
     klt: Klt,
     concealed: npt.NDArray[np.bool_],
     *,
@@ -73,14 +79,12 @@ def unrestored_pixels(
     ----------
     steps : array, (h, w) int64
         Of each token.
-    shrink : (int, int)
-        See `stvc.codec.quantize.dequantize`.
     show : bool
         False: what concealed pixels show is of no interest.
     """
     c, h, w, _ = predicted.shape
     if kernels is None or c > MOST_BANDS:
-        decoded = inverse(predicted + dequantize(symbols, steps[None, :, :, None], shrink))
+        decoded = inverse(predicted + residual_of(symbols, steps, plan))
         return shown_pixels(decoded, predicted, klt, concealed)
     out = np.empty((c, h * BLOCK, w * BLOCK), np.uint16)
     kernels.decode_unit(
@@ -90,7 +94,8 @@ def unrestored_pixels(
         np.ascontiguousarray(predicted, np.int32),
         np.ascontiguousarray(symbols, np.int32),
         np.ascontiguousarray(steps, np.int64),
-        shrink,
+        plan.shrink,
+        *factors(plan.turns),
         np.ascontiguousarray(concealed),
         show,
         out,

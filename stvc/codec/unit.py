@@ -19,7 +19,11 @@ from stvc.codec import predicted_unit, raw_unit
 from stvc.codec.adaptation import ADAPTED, Correction, widened
 from stvc.codec.bound import decode_bound
 from stvc.codec.entropy import PLAIN_BANDS, Request, decode_networks, decode_plain
-from stvc.codec.prediction import ReferenceCoefficients, reference_coefficients
+from stvc.codec.prediction import (
+    ReferenceCoefficients,
+    reference_coefficients,
+    turned_references,
+)
 from stvc.codec.quantize import importance_class, token_steps
 from stvc.codec.rangecoder import Reader
 from stvc.codec.references import ReferenceState
@@ -45,6 +49,8 @@ _CODER_MASK = 3
 _MAX_RESIDUAL = 1 << 27
 # ^ units of 2**-4 DN: four times what 16-bit pixels of 16 bands can ask for, and small enough that
 #   nothing overflows on the way back to pixels
+_MAX_TURNED = _MAX_RESIDUAL * 2 // 5
+# ^ six components that are turned add up to 6**0.5 times as much at most
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,8 @@ def close_unit(unit: OpenUnit, symbols: I32, model: EntropyModel) -> Pixels:
     """
     plan, context = unit.plan, unit.context
     shaped = symbols.reshape(unit.predicted.shape)
-    if (np.abs(shaped.astype(np.int64)) * unit.steps[None, :, :, None]).max() > _MAX_RESIDUAL:
+    most = _MAX_RESIDUAL if plan.turns is None else _MAX_TURNED
+    if (np.abs(shaped.astype(np.int64)) * unit.steps[None, :, :, None]).max() > most:
         raise CorruptError(
             "a residual is beyond what 16-bit pixels can need; the payload is damaged"
         )
@@ -208,5 +215,11 @@ def features_of(
 ) -> UnitFeatures | FastFeatures:
     """Inputs of the model, from what encoder and decoder both know."""
     side = FrameSide(context.day, context.gsd, plan.shift, plan.step_index)
-    gather = fast_features if model.effort == "fast" else unit_features
-    return gather(refs, predicted, steps, importance, plan.profiles, context.klt.spread, side)
+    if model.effort == "fast":
+        return fast_features(
+            refs, predicted, steps, importance, plan.profiles, context.klt.spread, side
+        )
+    refs, predicted = turned_references(refs, predicted, plan.turns)
+    return unit_features(
+        refs, predicted, steps, importance, plan.profiles, context.klt.spread, side
+    )

@@ -14,6 +14,7 @@ from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.references import ReferenceState
 from stvc.codec.registration import MAX_SHIFT
 from stvc.codec.restoration import RESTORED, STRENGTH_ONE, STRENGTHS
+from stvc.codec.turns import TURNED, read_turns, write_turns
 
 if TYPE_CHECKING:
     from stvc.codec.unit import UnitContext
@@ -42,6 +43,8 @@ class UnitPlan:
     """Reconstruction points, see `quantize.dequantize`."""
     strengths: npt.NDArray[np.int64]
     """(C,) of restoration, see `stvc.codec.restoration`."""
+    turns: npt.NDArray[np.int64] | None = None
+    """(pairs, bands) angles between components, see `stvc.codec.turns`; None: none is turned."""
     leniency: float = 1.0
     """Not in the header: what an encoder that chooses levels multiplies their squared error by, to
     meet a PSNR that lies between two steps."""
@@ -94,6 +97,8 @@ def write_plan(writer: Writer, plan: UnitPlan, context: UnitContext, state: Refe
         else:
             for strength in plan.strengths.tolist():
                 writer.uniform(strength, STRENGTHS)
+    if state.generation >= TURNED:
+        write_turns(writer, plan.turns)
 
 
 def read_plan(reader: Reader, context: UnitContext, state: ReferenceState) -> UnitPlan:
@@ -123,4 +128,5 @@ def read_plan(reader: Reader, context: UnitContext, state: ReferenceState) -> Un
             strengths[:] = STRENGTH_ONE * reader.flag(_ALIKE)
         else:
             strengths[:] = [reader.uniform(STRENGTHS) for _ in range(c)]
-    return UnitPlan(step_index, shift, profiles, offsets, (first, more), strengths)
+    turns = read_turns(reader, c) if state.generation >= TURNED else None
+    return UnitPlan(step_index, shift, profiles, offsets, (first, more), strengths, turns)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from stvc import config
+from stvc.codec.generations import NEWEST
 from stvc.errors import ModelError
 from stvc.model.architecture import NetworkConfig
 from stvc.model.arithmetic import Arithmetic
@@ -55,7 +56,7 @@ class EntropyModel:
         config = self.network.config
         if isinstance(config, NetworkConfig) and config.references == _GENERATION_1["references"]:
             return 1
-        return 5
+        return NEWEST
 
     def serves(self, generation: int) -> bool:
         """Whether archives of a generation may name the model."""

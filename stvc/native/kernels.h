@@ -250,6 +250,46 @@ stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const ra
 stvc_status range_encoder_words(const range_encoder *e, uint32_t **out, size_t *count);
 void range_words_free(uint32_t *words);
 
+/* ---- traces.c ---- */
+
+enum {
+    TRACES_KNEES = 3,
+    TRACES_NODES = 3,
+    TRACES_SUBBANDS = 3,
+    TRACES_CLASSES = 4,
+    TRACES_CONSTANTS = 8,
+    TRACES_TABLE = 64
+};
+
+/* Of n pixels, some of which complete coefficients of a wavelet transform. */
+typedef struct {
+    int64_t n, closing, contexts, groups;
+    const int64_t *whole, *first, *shift; /* (n,) */
+    const int64_t *pixel;                 /* (closing,) */
+    const int64_t *constants;             /* (8, closing) */
+    const uint8_t *usable;                /* (3, closing) */
+    const int64_t *group;                 /* (closing,) */
+    int64_t *values;                      /* (contexts, 3, 4) */
+    int64_t *coefficients;                /* (groups, 3, 4) */
+} traces_batch;
+
+/* A decision about the lowest bits. */
+typedef struct {
+    int64_t counts;
+    uint32_t edge;
+    int up;
+} traces_note;
+
+/* Whether all is within bounds that no sum or product leaves 63 bits with. */
+int traces_checked(const traces_batch *t);
+/* Of `count` values from `level` on, of the k-th pixel that completes coefficients. */
+void traces_weights(const traces_batch *t, int64_t k, int64_t level, int64_t count, int64_t *out);
+/* Where "yes" begins of a decision about the lowest bits, in 2**-24 and not clipped yet. */
+uint32_t traces_lean(const traces_batch *t, int64_t pixel, int64_t low, int64_t size,
+                     uint32_t edge, traces_note *note);
+void traces_learn(const traces_batch *t, const traces_note *notes, int64_t noted,
+                  const int64_t *levels);
+
 /* ---- mixture.c ---- */
 
 enum { MIXTURE_PARTS = 3, MIXTURE_COPIES = 3, MIXTURE_CURVE = 2 * 16 * 16 + 2 };
@@ -264,8 +304,11 @@ typedef struct {
     const int64_t *curve;              /* the logistic function */
 } mixture_batch;
 
-stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const int64_t *levels);
-stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, int64_t *levels);
+/* `t` is NULL where values are not looked at for traces. */
+stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const traces_batch *t,
+                           const int64_t *levels);
+stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, const traces_batch *t,
+                           int64_t *levels);
 
 /* ---- context.c ---- */
 
@@ -469,6 +512,23 @@ void levels_quantize(const double *residual, const int64_t *steps, int64_t compo
                      int64_t tokens, double dead_zone, int32_t most, int32_t *out);
 void levels_dequantize(const int32_t *symbols, const int64_t *steps, int64_t components,
                        int64_t tokens, const int64_t *toward, int32_t *out);
+
+/* ---- turns.c ---- */
+
+enum { TURN_COMPONENTS = 6, TURN_BANDS = 4 };
+
+typedef struct {
+    int64_t components, tokens;
+    int back;
+    const int64_t *cosine, *sine; /* (pairs, 64) in 2**-14 */
+} turn_batch;
+
+int64_t turn_pairs(int64_t components);
+/* Turn (components, tokens, 64) coefficients in place, one of the two kinds. */
+void components_turn(const turn_batch *t, int32_t *whole, double *real);
+/* Angles (pairs, 4) for coefficients in steps, which are turned by them. */
+stvc_status turns_choose(double *part, int64_t components, int64_t tokens, double weight,
+                         int64_t *turns);
 
 /* ---- references.c ---- */
 
@@ -688,12 +748,17 @@ typedef struct {
     int fill;               /* whether hidden pixels do not matter */
     double dead_zone;
     int32_t most;
+    const int64_t *cosine, *sine; /* of turns, see turn_batch; NULL if there are none */
 } unit_levels;
 
 /* What is quantized, its levels, and for levels of magnitude 1 and for larger ones: how many, and
  * how far in all they lie from their bins' centers toward zero, in 1/32 step. */
 stvc_status unit_quantize(const block_transform *t, const unit_levels *u, double *residual,
                           int32_t *symbols, double *inward);
+/* The same of a residual that is there already. */
+void levels_requantize(const double *residual, const int64_t *steps, int64_t components,
+                       int64_t tokens, double dead_zone, int32_t most, int32_t *symbols,
+                       double *inward);
 
 /* Decoded pixels (components, 8 down, 8 across) of what is predicted and levels; concealed ones
  * show the prediction, or nothing if that is not wanted. */
@@ -703,7 +768,8 @@ typedef struct {
     const int32_t *predicted, *symbols;
     const int64_t *steps;
     int64_t toward[2];
-    const uint8_t *concealed; /* (8 down, 8 across) */
+    const int64_t *cosine, *sine; /* of turns, see turn_batch; NULL if there are none */
+    const uint8_t *concealed;     /* (8 down, 8 across) */
     int show;
 } unit_pixels;
 stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t *out);

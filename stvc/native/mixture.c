@@ -1,7 +1,8 @@
 /* Levels under mixtures of distributions, decision by decision: stvc/codec/predictive_mixture.py.
  *
  * All pixels of a step take their first decision, then all their second; a pixel whose interval
- * holds one level is done. All sums and products stay below 2**63 (see the checks). */
+ * holds one level is done. With traces (traces.c), pixels that complete coefficients take their
+ * last decisions from tables, and decisions about the two lowest bits lean on counts. All sums and products stay below 2**63 (see the checks). */
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -20,7 +21,9 @@ enum {
     FLOOR_BITS = 12,
     EDGE_BITS = 24,
     SMALLEST_EDGE = 1 << 8,
+    TABLE_BITS = 20,
     LEAST_WIDTH = 2,
+    LEAST_TRACED = 4,
     MOST_WIDTH = 17,
     ESCAPE_BITS = 18,
     ESCAPE_LOW = 12
@@ -29,7 +32,18 @@ enum {
 /* Of one pixel: its interval, and the masses below its ends. */
 typedef struct {
     int64_t low, high, below, above, pixel;
+    const int64_t *table; /* sums from the level `base` on, or NULL */
+    int64_t base;
 } open_pixel;
+
+/* What decisions about traces need. */
+typedef struct {
+    const traces_batch *t;
+    int64_t *slots;  /* (n,) of pixels that complete coefficients, else -1 */
+    int64_t *tables; /* (closing, TRACES_TABLE + 1) */
+    traces_note *notes;
+    int64_t noted;
+} trace_work;
 
 static int64_t mass(const mixture_batch *m, int64_t pixel, int64_t level)
 {
@@ -38,6 +52,8 @@ static int64_t mass(const mixture_batch *m, int64_t pixel, int64_t level)
     int64_t total = 0;
     for (int k = 0; k < PARTS; k++) {
         const int64_t at = k * n + pixel;
+        if (!m->weight[at])
+            continue;
         int64_t point = ((edge - m->location[at]) * m->inverse[at]) >> POINT_SHIFT;
         point = point < -limit ? -limit : point > limit ? limit : point;
         point += (int64_t)REACH << POINT_BITS;
@@ -50,16 +66,67 @@ static int64_t mass(const mixture_batch *m, int64_t pixel, int64_t level)
             total += m->weight[(PARTS + k) * n + pixel] << MASS_BITS;
     const int64_t width = m->width[pixel];
     const int64_t floor = WEIGHT_BITS + MASS_BITS - FLOOR_BITS - 1 - width;
-    return total + ((level + ((int64_t)1 << width)) << floor);
+    return total + (level + ((int64_t)1 << width)) * ((int64_t)1 << floor);
+}
+
+static uint32_t clipped(int64_t edge)
+{
+    const int64_t most = (1 << EDGE_BITS) - SMALLEST_EDGE;
+    return (uint32_t)(edge < SMALLEST_EDGE ? SMALLEST_EDGE : edge > most ? most : edge);
 }
 
 static uint32_t edge_of(int64_t part, int64_t whole)
 {
-    const int64_t edge = (part << EDGE_BITS) / whole, most = (1 << EDGE_BITS) - SMALLEST_EDGE;
-    return (uint32_t)(edge < SMALLEST_EDGE ? SMALLEST_EDGE : edge > most ? most : edge);
+    return clipped((part << EDGE_BITS) / whole);
 }
 
-static int checked(const mixture_batch *m)
+/* Makes the table of an interval that has become as small as one. */
+static void enter(const mixture_batch *m, const trace_work *w, open_pixel *p)
+{
+    const int64_t slot = w->slots[p->pixel], size = p->high - p->low;
+    if (slot < 0 || p->table || size > TRACES_TABLE)
+        return;
+    int64_t *sums = w->tables + slot * (TRACES_TABLE + 1);
+    int64_t weights[TRACES_TABLE], whole = p->above - p->below, last = p->below;
+    int down = 0;
+    while (whole >> down >= (int64_t)1 << TABLE_BITS)
+        down++;
+    traces_weights(w->t, slot, p->low, size, weights);
+    sums[0] = 0;
+    for (int64_t k = 0; k < size; k++) {
+        const int64_t next = mass(m, p->pixel, p->low + k + 1);
+        int64_t part = (next - last) >> down;
+        part = part < 1 ? 1 : part;
+        sums[k + 1] = sums[k] + part * weights[k];
+        last = next;
+    }
+    p->table = sums, p->base = p->low;
+    p->below = 0, p->above = sums[size];
+}
+
+static void free_work(trace_work *w)
+{
+    free(w->slots);
+    free(w->tables);
+    free(w->notes);
+}
+
+static stvc_status start_work(trace_work *w, int64_t n)
+{
+    const int64_t closing = w->t->closing;
+    w->slots = malloc((size_t)(n ? n : 1) * sizeof *w->slots);
+    w->tables = malloc((size_t)(closing ? closing : 1) * (TRACES_TABLE + 1) * sizeof *w->tables);
+    w->notes = malloc((size_t)(n ? n : 1) * 2 * sizeof *w->notes);
+    if (!w->slots || !w->tables || !w->notes)
+        return STVC_MEMORY;
+    for (int64_t i = 0; i < n; i++)
+        w->slots[i] = -1;
+    for (int64_t k = 0; k < closing; k++)
+        w->slots[w->t->pixel[k]] = k;
+    return STVC_OK;
+}
+
+static int checked(const mixture_batch *m, const traces_batch *t)
 {
     const int64_t n = m->n, farthest = (int64_t)1 << 24, one = (int64_t)1 << WEIGHT_BITS;
     for (int64_t i = 0; i < n; i++) {
@@ -71,7 +138,7 @@ static int checked(const mixture_batch *m)
             sum += weight;
         }
         const int64_t width = m->width[i];
-        if (sum > one || width < LEAST_WIDTH || width > MOST_WIDTH)
+        if (sum > one || width < (t ? LEAST_TRACED : LEAST_WIDTH) || width > MOST_WIDTH)
             return 0;
         for (int k = 0; k < PARTS; k++) {
             const int64_t at = k * n + i, where = m->location[at], inverse = m->inverse[at];
@@ -83,16 +150,17 @@ static int checked(const mixture_batch *m)
                 return 0;
         }
     }
-    return 1;
+    return !t || traces_checked(t);
 }
 
 /* One of the coders is NULL. */
-static stvc_status decide(const mixture_batch *m, range_decoder *d, range_encoder *e,
-                          int64_t *levels)
+static stvc_status decide(const mixture_batch *m, const traces_batch *t, range_decoder *d,
+                          range_encoder *e, int64_t *levels)
 {
-    if (!checked(m))
+    if (!checked(m, t))
         return STVC_RANGE;
     stvc_status status = STVC_OK;
+    trace_work work = {t, NULL, NULL, NULL, 0};
     const int64_t n = m->n;
     open_pixel *open = malloc((size_t)(n ? n : 1) * sizeof *open);
     int64_t *escaped = malloc((size_t)(n ? n : 1) * sizeof *escaped);
@@ -100,11 +168,14 @@ static stvc_status decide(const mixture_batch *m, range_decoder *d, range_encode
         status = STVC_MEMORY;
         goto done;
     }
+    if (t && (status = start_work(&work, n)))
+        goto done;
     const int64_t all = (int64_t)1 << (WEIGHT_BITS + MASS_BITS);
     const int64_t everything = all + (all >> FLOOR_BITS);
     int64_t left = 0, outside = 0;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t high = (int64_t)1 << m->width[i], low = -high;
+        const int64_t half = (int64_t)1 << m->width[i], low = -half - (t ? t->whole[i] & 3 : 0);
+        const int64_t high = low + 2 * half;
         const int64_t below = mass(m, i, low), above = mass(m, i, high);
         const uint32_t edge = edge_of(everything - (above - below), everything);
         int inside = e && levels[i] >= low && levels[i] < high;
@@ -112,7 +183,7 @@ static stvc_status decide(const mixture_batch *m, range_decoder *d, range_encode
         if (status)
             goto done;
         if (inside)
-            open[left++] = (open_pixel){low, high, below, above, i};
+            open[left++] = (open_pixel){low, high, below, above, i, NULL, 0};
         else
             escaped[outside++] = i;
     }
@@ -120,12 +191,22 @@ static stvc_status decide(const mixture_batch *m, range_decoder *d, range_encode
         int64_t kept = 0;
         for (int64_t k = 0; k < left; k++) {
             open_pixel p = open[k];
-            const int64_t middle = (p.low + p.high) >> 1, here = mass(m, p.pixel, middle);
-            const uint32_t edge = edge_of(here - p.below, p.above - p.below);
+            if (t)
+                enter(m, &work, &p);
+            const int64_t middle = (p.low + p.high) >> 1, size = p.high - p.low;
+            const int64_t here = p.table ? p.table[middle - p.base] : mass(m, p.pixel, middle);
+            uint32_t edge = edge_of(here - p.below, p.above - p.below);
+            traces_note *note = NULL;
+            if (t && size <= 4 && t->shift[p.pixel] >= 0) {
+                note = &work.notes[work.noted++];
+                edge = clipped(traces_lean(t, p.pixel, p.low, size, edge, note));
+            }
             int up = e && levels[p.pixel] >= middle;
             status = e ? range_encode_flag(e, edge, up) : range_decode_flag(d, edge, &up);
             if (status)
                 goto done;
+            if (note)
+                note->up = up;
             if (up)
                 p.low = middle, p.below = here;
             else
@@ -155,18 +236,23 @@ static stvc_status decide(const mixture_batch *m, range_decoder *d, range_encode
             *level = part ? *level + ((int64_t)value << shift) : (int64_t)value - zero;
         }
     }
+    if (t && !status)
+        traces_learn(t, work.notes, work.noted, levels);
 done:
+    free_work(&work);
     free(open);
     free(escaped);
     return status;
 }
 
-stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const int64_t *levels)
+stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const traces_batch *t,
+                           const int64_t *levels)
 {
-    return decide(m, NULL, e, (int64_t *)levels);
+    return decide(m, t, NULL, e, (int64_t *)levels);
 }
 
-stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, int64_t *levels)
+stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, const traces_batch *t,
+                           int64_t *levels)
 {
-    return decide(m, d, NULL, levels);
+    return decide(m, t, d, NULL, levels);
 }

@@ -581,6 +581,9 @@ static PyMethodDef decoder_methods[] = {
      "widening int32, weight int32, location int32, scale uint8, out int32)"},
     {"mixture", stvc_decoder_mixture, METH_VARARGS,
      "mixture(location, inverse, copies, weight, width, curve, out, all int64)"},
+    {"traced", stvc_decoder_traced, METH_VARARGS,
+     "traced(as mixture, then whole, first, shift, closing, constants int64, usable bool, "
+     "group, counts of values, counts of coefficients int64)"},
     {0}};
 static PyType_Slot decoder_slots[] = {{Py_tp_new, decoder_new},
                                       {Py_tp_dealloc, decoder_dealloc},
@@ -603,6 +606,7 @@ static PyMethodDef encoder_methods[] = {
      "information int32, symbols int32, location int32, scale uint8, widening int32, "
      "weight int32, stops int64)"},
     {"mixture", stvc_encoder_mixture, METH_VARARGS, "mixture(as Decoder.mixture, levels int64)"},
+    {"traced", stvc_encoder_traced, METH_VARARGS, "traced(as Decoder.traced, with levels int64)"},
     {"words", encoder_words, METH_NOARGS, "words() -> bytes, little-endian"},
     {0}};
 static PyType_Slot encoder_slots[] = {{Py_tp_new, encoder_new},

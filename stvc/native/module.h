@@ -40,5 +40,7 @@ PyObject *stvc_encoder_unit(PyObject *object, PyObject *args);
 extern PyMethodDef stvc_pixel_functions[];
 PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args);
 PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args);
+PyObject *stvc_encoder_traced(PyObject *object, PyObject *args);
+PyObject *stvc_decoder_traced(PyObject *object, PyObject *args);
 
 #endif

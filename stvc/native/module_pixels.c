@@ -2,6 +2,10 @@
 #include "module.h"
 
 enum { LOCATION, INVERSE, COPIED, WEIGHT, WIDTH, CURVE, LEVELS, VIEWS };
+enum {
+    WHOLE = VIEWS, FIRST, SHIFT, CLOSING, CONSTANTS, USABLE, GROUP, VALUE_COUNTS,
+    COEFFICIENT_COUNTS, TRACED_VIEWS
+};
 
 static int open_mixture(const Py_buffer *v, mixture_batch *m)
 {
@@ -19,46 +23,84 @@ static int open_mixture(const Py_buffer *v, mixture_batch *m)
     return 1;
 }
 
+static int open_traces(const Py_buffer *v, int64_t n, traces_batch *t)
+{
+    enum { CONTEXT = 8 * TRACES_NODES * 4, OF_GROUP = 8 * TRACES_SUBBANDS * TRACES_CLASSES };
+    const int64_t closing = v[CLOSING].len / 8, contexts = v[VALUE_COUNTS].len / CONTEXT;
+    const int64_t groups = v[COEFFICIENT_COUNTS].len / OF_GROUP;
+    if (!stvc_holds(&v[WHOLE], 8, n, "whole") || !stvc_holds(&v[FIRST], 8, n, "first") ||
+        !stvc_holds(&v[SHIFT], 8, n, "shift") || !stvc_holds(&v[CLOSING], 8, closing, "closing") ||
+        !stvc_holds(&v[CONSTANTS], 8, TRACES_CONSTANTS * closing, "constants") ||
+        !stvc_holds(&v[USABLE], 1, TRACES_SUBBANDS * closing, "usable") ||
+        !stvc_holds(&v[GROUP], 8, closing, "group") ||
+        !stvc_holds(&v[VALUE_COUNTS], 8, contexts * (CONTEXT / 8), "counts of values") ||
+        !stvc_holds(&v[COEFFICIENT_COUNTS], 8, groups * (OF_GROUP / 8), "counts of coefficients"))
+        return 0;
+    *t = (traces_batch){n, closing, contexts, groups, v[WHOLE].buf, v[FIRST].buf,
+                        v[SHIFT].buf, v[CLOSING].buf, v[CONSTANTS].buf, v[USABLE].buf,
+                        v[GROUP].buf, v[VALUE_COUNTS].buf, v[COEFFICIENT_COUNTS].buf};
+    return 1;
+}
+
+/* One of the coders is NULL. */
+static PyObject *mixture(Encoder *encoder, Decoder *decoder, Py_buffer *v, int traced)
+{
+    mixture_batch m;
+    traces_batch t;
+    PyObject *result = NULL;
+    int *busy = encoder ? &encoder->busy : &decoder->busy;
+    if (open_mixture(v, &m) && (!traced || open_traces(v, m.n, &t)) && stvc_enter(busy)) {
+        stvc_status status;
+        const traces_batch *with = traced ? &t : NULL;
+        Py_BEGIN_ALLOW_THREADS
+        status = encoder ? mixture_encode(&encoder->coder, &m, with, v[LEVELS].buf)
+                         : mixture_decode(&decoder->coder, &m, with, v[LEVELS].buf);
+        Py_END_ALLOW_THREADS
+        *busy = 0;
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+    stvc_release(v, traced ? TRACED_VIEWS : VIEWS);
+    return result;
+}
+
 PyObject *stvc_encoder_mixture(PyObject *object, PyObject *args)
 {
-    Encoder *self = (Encoder *)object;
     Py_buffer v[VIEWS] = {{0}};
-    mixture_batch m;
-    PyObject *result = NULL;
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
                           &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
         return NULL;
-    if (open_mixture(v, &m) && stvc_enter(&self->busy)) {
-        stvc_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = mixture_encode(&self->coder, &m, v[LEVELS].buf);
-        Py_END_ALLOW_THREADS
-        self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
-    }
-    stvc_release(v, VIEWS);
-    return result;
+    return mixture((Encoder *)object, NULL, v, 0);
 }
 
 PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args)
 {
-    Decoder *self = (Decoder *)object;
     Py_buffer v[VIEWS] = {{0}};
-    mixture_batch m;
-    PyObject *result = NULL;
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*:mixture", &v[LOCATION], &v[INVERSE], &v[COPIED],
                           &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS]))
         return NULL;
-    if (open_mixture(v, &m) && stvc_enter(&self->busy)) {
-        stvc_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = mixture_decode(&self->coder, &m, v[LEVELS].buf);
-        Py_END_ALLOW_THREADS
-        self->busy = 0;
-        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
-    }
-    stvc_release(v, VIEWS);
-    return result;
+    return mixture(NULL, (Decoder *)object, v, 0);
+}
+
+PyObject *stvc_encoder_traced(PyObject *object, PyObject *args)
+{
+    Py_buffer v[TRACED_VIEWS] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
+                          &v[INVERSE], &v[COPIED], &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS],
+                          &v[WHOLE], &v[FIRST], &v[SHIFT], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
+                          &v[GROUP], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
+        return NULL;
+    return mixture((Encoder *)object, NULL, v, 1);
+}
+
+PyObject *stvc_decoder_traced(PyObject *object, PyObject *args)
+{
+    Py_buffer v[TRACED_VIEWS] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
+                          &v[INVERSE], &v[COPIED], &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS],
+                          &v[WHOLE], &v[FIRST], &v[SHIFT], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
+                          &v[GROUP], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
+        return NULL;
+    return mixture(NULL, (Decoder *)object, v, 1);
 }
 
 static PyObject *gather_context(PyObject *self, PyObject *args)

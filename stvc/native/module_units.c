@@ -76,15 +76,16 @@ static int steps_fit(const Py_buffer *steps)
 static PyObject *quantize_unit(PyObject *self, PyObject *args)
 {
     (void)self;
-    enum { MIXED = TRANSFORM_VIEWS, TARGET, PREDICTED, HIDDEN, SKIPPED, STEPS, RESIDUAL, OUT,
-           INWARD, VIEWS };
+    enum { MIXED = TRANSFORM_VIEWS, TARGET, PREDICTED, HIDDEN, SKIPPED, STEPS, COSINE,
+           SINE, RESIDUAL, OUT, INWARD, VIEWS };
     Py_buffer v[VIEWS] = {{0}};
     long long components, down, across, most;
     unit_levels u = {0};
-    if (!PyArg_ParseTuple(args, "(y*y*y*)(LLL)y*y*y*y*y*y*pdLw*w*w*:quantize_unit", &v[FORWARD],
-                          &v[INVERSE], &v[ORDER], &components, &down, &across, &v[MIXED],
-                          &v[TARGET], &v[PREDICTED], &v[HIDDEN], &v[SKIPPED], &v[STEPS], &u.fill,
-                          &u.dead_zone, &most, &v[RESIDUAL], &v[OUT], &v[INWARD]))
+    if (!PyArg_ParseTuple(args, "(y*y*y*)(LLL)y*y*y*y*y*y*pdLy*y*w*w*w*:quantize_unit",
+                          &v[FORWARD], &v[INVERSE], &v[ORDER], &components, &down, &across,
+                          &v[MIXED], &v[TARGET], &v[PREDICTED], &v[HIDDEN], &v[SKIPPED], &v[STEPS],
+                          &u.fill, &u.dead_zone, &most, &v[COSINE], &v[SINE], &v[RESIDUAL],
+                          &v[OUT], &v[INWARD]))
         return NULL;
     PyObject *result = NULL;
     block_transform t;
@@ -94,12 +95,15 @@ static PyObject *quantize_unit(PyObject *self, PyObject *args)
         goto done;
     }
     const int64_t tokens = down * across, size = components * tokens * TRANSFORM_BLOCK;
+    const int64_t turned = v[COSINE].len ? TRANSFORM_BLOCK * turn_pairs(components) : 0;
     if (!open_transform(v, &t) || !stvc_holds(&v[MIXED], 4, size, "mixed") ||
         !stvc_holds(&v[TARGET], 4, size, "target") ||
         !stvc_holds(&v[PREDICTED], 4, size, "predicted") ||
         !stvc_holds(&v[HIDDEN], 1, tokens * TRANSFORM_BLOCK, "hidden") ||
         !stvc_holds(&v[SKIPPED], 1, tokens, "skipped") ||
         !stvc_holds(&v[STEPS], 8, tokens, "steps") ||
+        !stvc_holds(&v[COSINE], 8, turned, "cosines") ||
+        !stvc_holds(&v[SINE], 8, turned, "sines") ||
         !stvc_holds(&v[RESIDUAL], 8, size, "residual") || !stvc_holds(&v[OUT], 4, size, "out") ||
         !stvc_holds(&v[INWARD], 8, 4, "inward"))
         goto done;
@@ -110,6 +114,7 @@ static PyObject *quantize_unit(PyObject *self, PyObject *args)
     u.components = components, u.down = down, u.across = across, u.most = (int32_t)most;
     u.mixed = v[MIXED].buf, u.target = v[TARGET].buf, u.predicted = v[PREDICTED].buf;
     u.hidden = v[HIDDEN].buf, u.skipped = v[SKIPPED].buf, u.steps = v[STEPS].buf;
+    u.cosine = turned ? v[COSINE].buf : NULL, u.sine = v[SINE].buf;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = unit_quantize(&t, &u, v[RESIDUAL].buf, v[OUT].buf, v[INWARD].buf);
@@ -120,17 +125,49 @@ done:
     return result;
 }
 
+static PyObject *requantize(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { RESIDUAL, STEPS, OUT, INWARD, VIEWS };
+    Py_buffer v[VIEWS] = {{0}};
+    long long components, most;
+    double dead_zone;
+    if (!PyArg_ParseTuple(args, "(LdL)y*y*w*w*:requantize", &components, &dead_zone, &most,
+                          &v[RESIDUAL], &v[STEPS], &v[OUT], &v[INWARD]))
+        return NULL;
+    PyObject *result = NULL;
+    const int64_t tokens = v[STEPS].len / 8;
+    if (!sized(components) || !sized(tokens) || most < 1 || most > INT32_MAX / 2 ||
+        !(dead_zone >= 0 && dead_zone <= 1) || !steps_fit(&v[STEPS])) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    const int64_t size = components * tokens * TRANSFORM_BLOCK;
+    if (stvc_holds(&v[STEPS], 8, tokens, "steps") &&
+        stvc_holds(&v[RESIDUAL], 8, size, "residual") && stvc_holds(&v[OUT], 4, size, "out") &&
+        stvc_holds(&v[INWARD], 8, 4, "inward")) {
+        Py_BEGIN_ALLOW_THREADS
+        levels_requantize(v[RESIDUAL].buf, v[STEPS].buf, components, tokens, dead_zone,
+                          (int32_t)most, v[OUT].buf, v[INWARD].buf);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, VIEWS);
+    return result;
+}
+
 static PyObject *decode_unit(PyObject *self, PyObject *args)
 {
     (void)self;
-    enum { MATRIX = TRANSFORM_VIEWS, PREDICTED, SYMBOLS, STEPS, CONCEALED, OUT, VIEWS };
+    enum { MATRIX = TRANSFORM_VIEWS, PREDICTED, SYMBOLS, STEPS, COSINE, SINE, CONCEALED, OUT, VIEWS };
     Py_buffer v[VIEWS] = {{0}};
     long long components, down, across, first, others;
     unit_pixels u = {0};
-    if (!PyArg_ParseTuple(args, "(y*y*y*)y*(LLL)y*y*y*(LL)y*pw*:decode_unit", &v[FORWARD],
-                          &v[INVERSE], &v[ORDER], &v[MATRIX], &components, &down, &across,
-                          &v[PREDICTED], &v[SYMBOLS], &v[STEPS], &first, &others, &v[CONCEALED],
-                          &u.show, &v[OUT]))
+    if (!PyArg_ParseTuple(args, "(y*y*y*)y*(LLL)y*y*y*(LL)y*y*y*pw*:decode_unit",
+                          &v[FORWARD], &v[INVERSE], &v[ORDER], &v[MATRIX], &components, &down,
+                          &across, &v[PREDICTED], &v[SYMBOLS], &v[STEPS], &first, &others,
+                          &v[COSINE], &v[SINE], &v[CONCEALED], &u.show, &v[OUT]))
         return NULL;
     PyObject *result = NULL;
     block_transform t;
@@ -141,10 +178,13 @@ static PyObject *decode_unit(PyObject *self, PyObject *args)
         goto done;
     }
     const int64_t tokens = down * across, size = components * tokens * TRANSFORM_BLOCK;
+    const int64_t turned = v[COSINE].len ? TRANSFORM_BLOCK * turn_pairs(components) : 0;
     if (!open_transform(v, &t) || !stvc_holds(&v[MATRIX], 8, components * components, "matrix") ||
         !stvc_holds(&v[PREDICTED], 4, size, "predicted") ||
         !stvc_holds(&v[SYMBOLS], 4, size, "symbols") ||
         !stvc_holds(&v[STEPS], 8, tokens, "steps") ||
+        !stvc_holds(&v[COSINE], 8, turned, "cosines") ||
+        !stvc_holds(&v[SINE], 8, turned, "sines") ||
         !stvc_holds(&v[CONCEALED], 1, tokens * TRANSFORM_BLOCK, "concealed") ||
         !stvc_holds(&v[OUT], 2, size, "out"))
         goto done;
@@ -155,6 +195,7 @@ static PyObject *decode_unit(PyObject *self, PyObject *args)
     u.components = components, u.down = down, u.across = across, u.matrix = v[MATRIX].buf;
     u.predicted = v[PREDICTED].buf, u.symbols = v[SYMBOLS].buf, u.steps = v[STEPS].buf;
     u.toward[0] = first, u.toward[1] = others, u.concealed = v[CONCEALED].buf;
+    u.cosine = turned ? v[COSINE].buf : NULL, u.sine = v[SINE].buf;
     stvc_status status;
     Py_BEGIN_ALLOW_THREADS
     status = unit_decode(&t, &u, v[OUT].buf);
@@ -511,18 +552,87 @@ done:
     return result;
 }
 
+/* ---- turns ---- */
+
+static PyObject *turn(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { COSINE, SINE, VALUES, VIEWS };
+    Py_buffer v[VIEWS] = {{0}};
+    long long components, tokens;
+    int back;
+    if (!PyArg_ParseTuple(args, "(LLp)y*y*w*:turn", &components, &tokens, &back, &v[COSINE],
+                          &v[SINE], &v[VALUES]))
+        return NULL;
+    PyObject *result = NULL;
+    if (!sized(components) || !sized(tokens)) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    const int64_t factors = TRANSFORM_BLOCK * turn_pairs(components);
+    const int64_t size = components * tokens * TRANSFORM_BLOCK;
+    const int real = v[VALUES].len == 8 * size && size > 0;
+    if (stvc_holds(&v[COSINE], 8, factors, "cosines") &&
+        stvc_holds(&v[SINE], 8, factors, "sines") &&
+        stvc_holds(&v[VALUES], real ? 8 : 4, size, "coefficients")) {
+        const turn_batch t = {components, tokens, back, v[COSINE].buf, v[SINE].buf};
+        Py_BEGIN_ALLOW_THREADS
+        components_turn(&t, real ? NULL : v[VALUES].buf, real ? v[VALUES].buf : NULL);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, VIEWS);
+    return result;
+}
+
+static PyObject *choose_turns(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { PART, OUT, VIEWS };
+    Py_buffer v[VIEWS] = {{0}};
+    long long components, tokens;
+    double weight;
+    if (!PyArg_ParseTuple(args, "(LLd)w*w*:choose_turns", &components, &tokens, &weight, &v[PART],
+                          &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    if (!sized(components) || !sized(tokens)) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    if (stvc_holds(&v[PART], 8, components * tokens * TRANSFORM_BLOCK, "coefficients") &&
+        stvc_holds(&v[OUT], 8, TURN_BANDS * turn_pairs(components), "turns")) {
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = turns_choose(v[PART].buf, components, tokens, weight, v[OUT].buf);
+        Py_END_ALLOW_THREADS
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, VIEWS);
+    return result;
+}
+
 PyMethodDef stvc_unit_functions[] = {
+    {"requantize", requantize, METH_VARARGS,
+     "requantize((components, dead zone, most), residual float64, steps int64, out int32, "
+     "inward float64)"},
+    {"turn", turn, METH_VARARGS,
+     "turn((components, tokens, back), cosines, sines int64, coefficients int32 or float64)"},
+    {"choose_turns", choose_turns, METH_VARARGS,
+     "choose_turns((components, tokens, weight), coefficients float64, out int64)"},
     {"forward_unit", forward_unit, METH_VARARGS,
      "forward_unit((forward, inverse, order), matrix float64, (bands, height, width), "
      "planes uint16 or int32, mixed int32 or None, out int32)"},
     {"quantize_unit", quantize_unit, METH_VARARGS,
      "quantize_unit((forward, inverse, order), (components, down, across), mixed int32, "
      "target int32, predicted int32, hidden bool, skipped bool, steps int64, fill, dead zone, "
-     "most, residual float64, out int32, inward float64)"},
+     "most, cosines, sines int64, residual float64, out int32, inward float64)"},
     {"decode_unit", decode_unit, METH_VARARGS,
      "decode_unit((forward, inverse, order), matrix float64, (components, down, across), "
-     "predicted int32, symbols int32, steps int64, (first, others), concealed bool, show, "
-     "out uint16)"},
+     "predicted int32, symbols int32, steps int64, (first, others), cosines, sines int64, "
+     "concealed bool, show, out uint16)"},
     {"squared_error", squared_error, METH_VARARGS,
      "squared_error((bands, height, width, rows, stride), decoded uint16, pixels uint16, "
      "unclear bool) -> (clear pixels, sum, largest)"},

@@ -84,6 +84,16 @@ static void quantize(const double *residual, double step, double dead_zone, doub
     }
 }
 
+void levels_requantize(const double *residual, const int64_t *steps, int64_t components,
+                       int64_t tokens, double dead_zone, int32_t most, int32_t *symbols,
+                       double *inward)
+{
+    memset(inward, 0, 4 * sizeof *inward);
+    for (int64_t k = 0; k < components * tokens; k++)
+        quantize(residual + k * BLOCK, (double)steps[k % tokens], dead_zone, most,
+                 symbols + k * BLOCK, inward);
+}
+
 stvc_status unit_quantize(const block_transform *t, const unit_levels *u, double *residual,
                           int32_t *symbols, double *inward)
 {
@@ -109,20 +119,32 @@ stvc_status unit_quantize(const block_transform *t, const unit_levels *u, double
             block_fill(t, miss, hidden, step, to);
         } else
             subtract(u->target + k * BLOCK, u->predicted + k * BLOCK, to);
-        quantize(to, step, u->dead_zone, u->most, symbols + k * BLOCK, inward);
+        if (!u->cosine)
+            quantize(to, step, u->dead_zone, u->most, symbols + k * BLOCK, inward);
+    }
+    if (u->cosine) {
+        const turn_batch turns = {u->components, tokens, 0, u->cosine, u->sine};
+        components_turn(&turns, NULL, residual);
+        levels_requantize(residual, u->steps, u->components, tokens, u->dead_zone, u->most,
+                          symbols, inward);
     }
     return STVC_OK;
 }
 
 /* ---- pixels ---- */
 
+static void add(const int32_t *a, const int32_t *b, int32_t *out)
+{
+    for (int k = 0; k < BLOCK; k++)
+        out[k] = (int32_t)((uint32_t)a[k] + (uint32_t)b[k]);
+}
+
 STVC_CLONES
 static void reconstruct(const int32_t *predicted, const int32_t *symbols, int64_t step,
                         const int64_t *toward, int32_t *out)
 {
     levels_dequantize(symbols, &step, 1, 1, toward, out);
-    for (int k = 0; k < BLOCK; k++)
-        out[k] = (int32_t)((uint32_t)out[k] + (uint32_t)predicted[k]);
+    add(predicted, out, out);
 }
 
 static inline uint16_t pixel_of(int32_t x)
@@ -141,6 +163,20 @@ typedef struct {
 static void mix(const unit_pixels *u, strip *s)
 {
     bands_mix(u->matrix, u->components, s->count * BLOCK, s->components, 1, s->bands);
+}
+
+/* Levels (components, count, 64) of blocks of a row, turned back. */
+static void turned_levels(const unit_pixels *u, const strip *s, int64_t row, int32_t *levels)
+{
+    const int64_t tokens = u->down * u->across;
+    for (int64_t c = 0; c < u->components; c++)
+        for (int64_t b = 0; b < s->count; b++) {
+            const int64_t token = row * u->across + s->column[b];
+            levels_dequantize(u->symbols + (c * tokens + token) * BLOCK, u->steps + token, 1, 1,
+                              u->toward, levels + (c * s->count + b) * BLOCK);
+        }
+    const turn_batch t = {u->components, s->count, 1, u->cosine, u->sine};
+    components_turn(&t, levels, NULL);
 }
 
 /* Write pixels of blocks: where they are concealed, or (`want` 0) where they are not. */
@@ -173,13 +209,13 @@ stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t
 {
     const int64_t width = u->across * SIDE, tokens = u->down * u->across;
     const size_t room = (size_t)(u->components * u->across * BLOCK);
-    int32_t *memory = malloc((3 * room + (size_t)u->across * BLOCK) * sizeof *memory);
+    int32_t *memory = malloc(4 * room * sizeof *memory);
     int64_t *columns = malloc((size_t)(2 * u->across) * sizeof *columns);
     if (!memory || !columns) {
         free(memory), free(columns);
         return STVC_MEMORY;
     }
-    int32_t *coefficients = memory + 2 * room;
+    int32_t *coefficients = memory + 2 * room, *levels = memory + 3 * room;
     strip seen = {0, columns, memory, memory + room},
           behind = {0, columns + u->across, memory, memory + room};
     if (!u->show)
@@ -194,12 +230,18 @@ stvc_status unit_decode(const block_transform *t, const unit_pixels *u, uint16_t
             if (some && u->show)
                 behind.column[behind.count++] = x;
         }
+        if (u->cosine)
+            turned_levels(u, &seen, row, levels);
         for (int64_t c = 0; c < u->components; c++) {
             for (int64_t b = 0; b < seen.count; b++) {
                 const int64_t token = row * u->across + seen.column[b];
                 const int64_t at = (c * tokens + token) * BLOCK;
-                reconstruct(u->predicted + at, u->symbols + at, u->steps[token], u->toward,
-                            coefficients + b * BLOCK);
+                int32_t *to = coefficients + b * BLOCK;
+                if (u->cosine)
+                    add(u->predicted + at, levels + (c * seen.count + b) * BLOCK, to);
+                else
+                    reconstruct(u->predicted + at, u->symbols + at, u->steps[token], u->toward,
+                                to);
             }
             if (seen.count)
                 blocks_inverse(t, coefficients, 1, seen.count * SIDE,

@@ -1,0 +1,96 @@
+"""Looking for traces of earlier processing in the values of a unit: encoders only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stvc.codec.predictive_traces import (
+    CLASSES,
+    KNEES,
+    PRIOR,
+    SHIFTS,
+    SUBBANDS,
+    SUPPORT,
+    BandTraces,
+    class_of,
+    coefficients,
+    completed,
+    constants_of,
+)
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+_BLOCK = 64
+"""Pixels a side of what is counted together: half a code block of JPEG 2000."""
+_LEAST_GAIN = 48.0
+"""Bits; less may be chance, or what learning costs."""
+
+
+def find_traces(values: I64, hidden: Bool | None) -> list[BandTraces]:
+    """Look for traces in each of (C, H, W) bands, where they are not hidden, (H, W)."""
+    shown = np.ones(values.shape[1:], bool) if hidden is None else ~hidden
+    return [_found(band, shown) for band in values]
+
+
+def _found(band: I64, shown: Bool) -> BandTraces:
+    steps = int(np.argmax([_LEAST_GAIN] + [_steps_gain(band, shown, shift) for shift in SHIFTS]))
+    gains = _phase_gains(band, shown)
+    best, second = np.argsort(-gains)[:2].tolist()
+    # ^ calm bands show odd coefficients at every phase, for other reasons
+    traced = gains[best] - gains[second] > _LEAST_GAIN
+    return BandTraces(steps, best if traced else None)
+
+
+def _steps_gain(band: I64, shown: Bool, shift: int) -> float:
+    """Bits that counting the two lowest bits saves, less what it costs to learn."""
+    y, x = np.nonzero(shown)
+    value = band[y, x]
+    known = np.searchsorted(np.array(KNEES), (value & ~3) + shift, side="right")
+    context = ((y & 1) * 2 + (x & 1)) * (len(KNEES) + 1) + known
+    counts = np.bincount(context * 4 + (value & 3), minlength=64).reshape(-1, 2, 2)
+    pairs = np.concatenate([counts.sum(2), counts[:, 0], counts[:, 1]])
+    return float((pairs.sum(1) - _entropy(pairs, np.array([0.5, 0.5])) - _cost(pairs)).sum())
+
+
+def _phase_gains(band: I64, shown: Bool) -> F64:
+    """Bits that coefficients of a transform of each phase would save."""
+    h, w = shown.shape
+    gains = np.zeros(4)
+    if h < SUPPORT or w < SUPPORT:
+        return gains
+    padded = np.pad(band, ((SUPPORT - 1, 0), (SUPPORT - 1, 0)), mode="edge")
+    usable = completed(shown)
+    for phase in range(4):
+        rows = np.arange(phase >> 1, h, 2)[:, None]
+        columns = np.arange(phase & 1, w, 2)[None, :]
+        reach = range(SUPPORT)
+        around = np.stack([np.stack([padded[rows + k, columns + j] for j in reach]) for k in reach])
+        made = coefficients(constants_of(around), band[rows, columns])
+        block = rows // _BLOCK * (w // _BLOCK + 1) + columns // _BLOCK
+        some = usable[:, rows, columns] & (made != 0)
+        kind = (block * SUBBANDS + np.arange(SUBBANDS)[:, None, None]) * CLASSES + class_of(made)
+        counts = np.bincount(kind[some], minlength=CLASSES).astype(np.float64)
+        counts = np.pad(counts, (0, -len(counts) % CLASSES)).reshape(-1, CLASSES)
+        prior = np.array(PRIOR) / sum(PRIOR)
+        expected = -(counts * np.log2(prior)).sum(1)
+        saved = expected - _entropy(counts, prior) - _cost(counts)
+        gains[phase] = np.maximum(saved, 0).sum()
+    return gains
+
+
+def _entropy(counts: npt.NDArray[Any], prior: F64) -> F64:
+    """(n,) bits of (n, k) symbols under their own frequencies."""
+    total = counts.sum(1, keepdims=True)
+    share = (counts + prior) / (total + 1)
+    return np.asarray(-(counts * np.log2(share)).sum(1), np.float64)
+
+
+def _cost(counts: npt.NDArray[Any]) -> F64:
+    """(n,) bits that it takes to learn frequencies."""
+    degrees = counts.shape[1] - 1
+    return np.asarray((0.5 * np.log2(counts.sum(1) + 1.0) + 1) * degrees, np.float64)

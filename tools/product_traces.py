@@ -1,0 +1,62 @@
+"""Pixels as products hold them: in steps that grow, and through a lossy JPEG 2000.
+
+For tests and golden archives: what `stvc.codec.predictive_traces` looks for, made from integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+
+
+def in_steps(values: I64, shift: int = 0) -> I64:
+    """Even from 1024 on, multiples of 4 from 4096 on, of 8 from 16384 on; then less ``shift``."""
+    whole = values + shift
+    for knee, step in ((1024, 2), (4096, 4), (16384, 8)):
+        whole = np.where(whole >= knee, whole // step * step, whole)
+    return np.maximum(whole - shift, 0)
+
+
+def _mirrored(values: I64, index: int) -> I64:
+    last = len(values) - 1
+    return values[-index if index < 0 else 2 * last - index if index > last else index]
+
+
+def forward(values: I64, first: int) -> I64:
+    """Transform rows in place, ISO/IEC 15444-1 F.4.8.1; ``first`` is the first even one."""
+    out = values.copy()
+    for k in range(1 - first, len(out), 2):
+        out[k] -= (_mirrored(out, k - 1) + _mirrored(out, k + 1)) >> 1
+    for k in range(first, len(out), 2):
+        out[k] += (_mirrored(out, k - 1) + _mirrored(out, k + 1) + 2) >> 2
+    return out
+
+
+def inverse(values: I64, first: int) -> I64:
+    """Invert `forward`."""
+    out = values.copy()
+    for k in range(first, len(out), 2):
+        out[k] -= (_mirrored(out, k - 1) + _mirrored(out, k + 1) + 2) >> 2
+    for k in range(1 - first, len(out), 2):
+        out[k] += (_mirrored(out, k - 1) + _mirrored(out, k + 1)) >> 1
+    return out
+
+
+def transformed(values: I64, phase: int = 0) -> I64:
+    """One level of the transform, coefficients in the places of their pixels."""
+    return forward(forward(values, phase >> 1).T, phase & 1).T
+
+
+def through_jpeg2000(values: I64, dropped: tuple[int, int, int] = (1, 0, 0), phase: int = 0) -> I64:
+    """Lose so many of the lowest bits of HH, LH and HL, and come back in the middle."""
+    made = transformed(values, phase)
+    even, left = phase >> 1, phase & 1
+    for bits, (y, x) in zip(dropped, ((1, 1), (1, 0), (0, 1)), strict=True):
+        rows, columns = slice((even + y) % 2, None, 2), slice((left + x) % 2, None, 2)
+        part = made[rows, columns]
+        kept = np.abs(part) >> bits
+        middle = (kept << bits) + (1 << bits >> 1)
+        made[rows, columns] = np.where(kept > 0, np.sign(part) * middle, 0)
+    return inverse(inverse(made.T, left).T, even)
