@@ -35,14 +35,18 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 path, step = Path({path!r}), {step}
+
+def tell(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole, or not at all
+
 {writer}
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
-        print("pid", os.getpid(), flush=True)
+        tell("pid", os.getpid())
         write(line.strip())
         os._exit(0)
-    print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    tell("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 _CONTAINER_WRITER = """
@@ -55,7 +59,7 @@ def write(argument):
             with ArchiveReader.open(path) as reader:
                 count = len(reader.frames)
             write_sample(path, count, count + step)
-        print("appended", flush=True)
+        tell("appended")
 """
 
 _APPEND_WRITER = """
@@ -72,7 +76,7 @@ def write(argument):
         with stvc.open(path) as archive:
             count = len(archive.times)
         stvc.append(every.isel(time=slice(0, count + step)), path)
-        print("appended", flush=True)
+        tell("appended")
 """
 
 _COUNTED_WRITER = """
