@@ -167,8 +167,7 @@ def analyze(
         if turns is not None:
             now = turn_residual(residual, turns)
             residual, symbols, shrink = requantized(now, steps, dead_zone)
-    plan = replace(plan, turns=turns)
-    plan = replace(plan, shrink=shrink)
+    plan = replace(plan, turns=turns, shrink=shrink)
     unit = UnitAnalysis(plan, refs, predicted, steps, importance, residual, symbols, _NOTHING)
     return finished(unit, klt, hidden, coarse=coarse) if finish else unit
 

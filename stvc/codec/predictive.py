@@ -41,7 +41,7 @@ CONSTANT, PACKED, RAW, PREDICTED, LEARNED = range(5)
 NETWORKED = 5
 """The first generation with a pixel network."""
 TRACED = 6
-"""The first one that lossless units of which lean on traces of earlier processing."""
+"""The first generation whose lossless units lean on traces of earlier processing."""
 MAX_REFERENCES = 3
 _BANDS_AT_ONCE = 13
 _PACK_LEVEL = 19
@@ -219,7 +219,7 @@ def decode(
 
 
 def _traced(generation: int, max_error: int) -> bool:
-    """Whether bands that take mixtures say what traces are in their values."""
+    """Whether bands say what traces are in their values."""
     return generation >= TRACED and max_error == 0
 
 

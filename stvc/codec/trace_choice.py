@@ -34,12 +34,13 @@ _LEAST_GAIN = 48.0
 def find_traces(values: I64, hidden: Bool | None) -> list[BandTraces]:
     """Look for traces in each of (C, H, W) bands, where they are not hidden, (H, W)."""
     shown = np.ones(values.shape[1:], bool) if hidden is None else ~hidden
-    return [_found(band, shown) for band in values]
+    usable = completed(shown)
+    return [_found(band, shown, usable) for band in values]
 
 
-def _found(band: I64, shown: Bool) -> BandTraces:
+def _found(band: I64, shown: Bool, usable: Bool) -> BandTraces:
     steps = int(np.argmax([_LEAST_GAIN] + [_steps_gain(band, shown, shift) for shift in SHIFTS]))
-    gains = _phase_gains(band, shown)
+    gains = _phase_gains(band, usable)
     best, second = np.argsort(-gains)[:2].tolist()
     # ^ calm bands show odd coefficients at every phase, for other reasons
     traced = gains[best] - gains[second] > _LEAST_GAIN
@@ -57,14 +58,13 @@ def _steps_gain(band: I64, shown: Bool, shift: int) -> float:
     return float((pairs.sum(1) - _entropy(pairs, np.array([0.5, 0.5])) - _cost(pairs)).sum())
 
 
-def _phase_gains(band: I64, shown: Bool) -> F64:
+def _phase_gains(band: I64, usable: Bool) -> F64:
     """Bits that coefficients of a transform of each phase would save."""
-    h, w = shown.shape
+    h, w = band.shape
     gains = np.zeros(4)
     if h < SUPPORT or w < SUPPORT:
         return gains
     padded = np.pad(band, ((SUPPORT - 1, 0), (SUPPORT - 1, 0)), mode="edge")
-    usable = completed(shown)
     for phase in range(4):
         rows = np.arange(phase >> 1, h, 2)[:, None]
         columns = np.arange(phase & 1, w, 2)[None, :]
