@@ -191,6 +191,29 @@ def test_damaged_payloads_raise_or_decode_to_something() -> None:
     assert refused > 50
 
 
+def test_no_byte_at_the_end_is_needless() -> None:
+    """What any decoder takes for the same raster: no shorter words, cut or rounded up."""
+
+    def decodes(payload: bytes, raster: np.ndarray) -> bool:
+        try:
+            return np.array_equal(decode_mask(payload, raster.shape), raster)
+        except CorruptError:
+            return False
+
+    shapes = [(1, 2), (2, 2), (3, 5), (40, 33)]
+    rng = np.random.default_rng(5)
+    rasters = [scene((40, 33), k) for k in range(15)]
+    rasters += [rng.integers(0, 2, shapes[k % 4], dtype=np.uint8) for k in range(60)]
+    for raster in rasters:
+        payload = encode_mask(raster)
+        assert decodes(payload, raster)
+        if len(payload) > 2 and payload[0] & 3 != 2:
+            cut = payload[:-1]
+            assert not decodes(cut, raster)
+            if cut[-1] < 255:
+                assert not decodes(cut[:-1] + bytes([cut[-1] + 1]), raster)
+
+
 def test_declared_size_does_not_allocate() -> None:
     bomb = b"\x12" + b"\x28\xb5\x2f\xfd\xe0" + (2**40).to_bytes(8, "little") + b"\x01\0\0"
     with pytest.raises(CorruptError):

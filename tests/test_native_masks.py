@@ -11,7 +11,7 @@ from native_kernels import needs_kernels
 from test_mask_coder import scene, smooth_field
 
 from stvc import native
-from stvc.codec import mask_coder, mask_model, mask_native, mask_words
+from stvc.codec import mask_coder, mask_model, mask_native
 from stvc.codec.mask_coder import decode_mask, encode_mask
 
 pytestmark = needs_kernels
@@ -110,19 +110,20 @@ def test_payloads_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     sources += [(source > 7).astype(np.uint8) for source in sources]
     pairs = [(a, b) for a in sources[:5] for b in (None, *sources[3:6])]
     ours = [encode_mask(a, b) for a, b in pairs]
-    monkeypatch.setattr(mask_coder, "walk", mask_model.walk)
+    monkeypatch.setattr(mask_coder, "encode", mask_coder.plain_encode)
     assert [encode_mask(a, b) for a, b in pairs] == ours
-    monkeypatch.setattr(mask_coder, "walk", mask_native.walk)
     for (a, b), payload in zip(pairs, ours, strict=True):
         np.testing.assert_array_equal(decode_mask(payload, a.shape, b), a)
 
 
-def test_bytes_are_cut_as_if_everything_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the last pixels are decoded for it."""
-    sources = [scene((40, 33), k) for k in range(40)]
-    ours = [encode_mask(source) for source in sources]
-    monkeypatch.setattr(mask_words, "_LAST_WORDS", 2**30)
-    assert [encode_mask(source) for source in sources] == ours
+@given(rasters())
+def test_words_are_equal(drawn: tuple[np.ndarray, np.ndarray | None, np.ndarray]) -> None:
+    raster, previous, values = drawn
+    about = raster.shape, values, bool(1 < values[-1] < 12), previous
+    rank = np.searchsorted(values, raster).astype(np.uint8).ravel()
+    for network, second in ((False, None), (True, None), (True, previous)):
+        ours = mask_native.encode(rank, about, network, second)
+        assert ours == mask_coder.plain_encode(rank, about, network, second)
 
 
 def walker(**other: object) -> object:
@@ -209,6 +210,23 @@ def test_a_second_raster_of_unknown_classes_does_no_harm() -> None:
         visited += count
         count = walk.next(np.zeros(count, np.int32), table, positions)
     assert visited == 20
+
+
+def test_ranks_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="aligned items"):
+        walker().encode(np.zeros(19, np.uint8))
+    with pytest.raises(ValueError, match="outside of what it may be"):
+        walker().encode(np.full(20, 2, np.uint8))
+
+
+def test_only_a_walk_that_begins_can_encode() -> None:
+    walk, ranks = walker(), np.zeros(20, np.uint8)
+    assert walk.next(np.empty(0, np.int32), np.empty((16, 2), np.float32), np.empty(16, np.int64))
+    with pytest.raises(ValueError, match="outside of what it may be"):
+        walk.encode(ranks)
+    walk = walker()
+    assert walk.encode(ranks)[0]
+    assert walk.encode(ranks) == (b"", 0, (0, 2**64 - 1)), "there is nothing left to encode"
 
 
 @pytest.mark.parametrize("sizes", [(0, 32, 16), (1, 31, 16), (1, 32, 15), (2, 32, 16)])

@@ -26,18 +26,21 @@ from typing import NamedTuple
 
 import constriction
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from stvc._header_rules import FORMAT_VERSION
 from stvc.codec import mask_model, mask_native
 from stvc.codec.mask_model import F32, I64
-from stvc.codec.mask_words import FAMILY, I32, MOST_CUT, Coded, Draft, words_of
+from stvc.codec.mask_words import FAMILY, MOST_CUT, Draft, Interval, words_of
 from stvc.errors import CorruptError
 from stvc.masks.lookup import looked_up
 from stvc.native import kernels
 from stvc.types import U8
 
 walk = mask_model.walk if kernels is None else mask_native.walk
+
+I32 = npt.NDArray[np.int32]
 
 _SCENE, _PAIR, _PLAIN, _REFINED = 0, 1, 2, 3
 _REFINED_SCENE, _MORE = 16, 32
@@ -52,8 +55,6 @@ _HOPELESS = 1.5
 # Beyond this many pixels a few bytes are not worth the memory and time that they take to save.
 _CUT_PIXELS = 2**20
 _FEW_PIXELS = 2**10
-_PIECE = 256
-"""Pixels that are encoded at once: where to begin when only the last ones are decoded."""
 
 
 class Earlier(NamedTuple):
@@ -267,23 +268,29 @@ def _encode_modeled(
     ranks = np.zeros(256, np.uint8)
     ranks[values] = np.arange(len(values))
     rank = looked_up(ranks, classes).ravel()
+    first, second = (None, None) if earlier is None else earlier
+    words, end = encode(rank, (classes.shape, values, scene, first), kind == _REFINED, second)
+    prefix = _prefix(start, kind, scene, values)
+    return Draft(prefix, words, end if rank.size <= _CUT_PIXELS else None)
+
+
+def plain_encode(
+    rank: U8, about: tuple[tuple[int, int], U8, bool, U8 | None], network: bool, second: U8 | None
+) -> tuple[bytes, Interval]:
+    """Encode ranks (H * W,) of classes; ``about`` and the rest as for `walk`."""
     encoder = constriction.stream.queue.RangeEncoder()
-    coded: list[Coded] = []
 
     def put(table: F32, positions: I64) -> I32:
         symbols = rank[positions].astype(np.int32)
-        for start in range(0, len(symbols), _PIECE):
-            piece = slice(start, start + _PIECE)
-            if rank.size <= _CUT_PIXELS:
-                position, state = encoder.pos()
-                coded.append(Coded(position, state, symbols[piece], table[piece].copy()))
-            encoder.encode(symbols[piece], FAMILY, table[piece])
+        encoder.encode(symbols, FAMILY, table)
         return symbols
 
-    first, second = (None, None) if earlier is None else earlier
-    walk(classes.shape, values, scene, first, put, kind == _REFINED, second)
+    mask_model.walk(*about, put, network, second)
     words = encoder.get_compressed().astype(">u4").tobytes()
-    return Draft(_prefix(start, kind, scene, values), words, coded)
+    return words, Interval(*encoder.pos())
+
+
+encode = plain_encode if kernels is None else mask_native.encode
 
 
 def _decode_modeled(words: bytes, shape: tuple[int, int], told: _Told) -> U8:

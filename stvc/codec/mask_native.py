@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,12 @@ from stvc.codec.mask_lattice import CHUNK
 from stvc.codec.mask_model import F32, FREQUENCIES, I64, Ints, relabeled
 from stvc.codec.mask_network import load_network
 from stvc.codec.mask_tables import load_tables
+from stvc.codec.mask_words import Interval
 from stvc.native import kernels
 from stvc.types import U8
+
+About = tuple[tuple[int, int], U8, bool, U8 | None]
+"""What `walk` takes first: shape, values, scene, previous."""
 
 
 def walk(
@@ -27,7 +32,26 @@ def walk(
     second: U8 | None = None,
 ) -> U8:
     """Visit all pixels from coarse to fine; see `stvc.codec.mask_model.walk`."""
+    symbols = np.zeros(shape, np.uint8)
+    step = _started((shape, values, scene, previous), network, second, symbols)
+    table, positions = np.empty((CHUNK, len(values)), np.float32), np.empty(CHUNK, np.int64)
+    coded = np.empty(0, np.int32)
+    while n := step.next(coded, table, positions):
+        coded = np.ascontiguousarray(code(table[:n], positions[:n]), np.int32)
+    return symbols
+
+
+def encode(rank: U8, about: About, network: bool, second: U8 | None) -> tuple[bytes, Interval]:
+    """Encode ranks (H * W,) of classes; see `stvc.codec.mask_coder.plain_encode`."""
+    step = _started(about, network, second, np.zeros(about[0], np.uint8))
+    words, *end = step.encode(rank)
+    return np.frombuffer(words, np.uint32).astype(">u4").tobytes(), Interval(*end)
+
+
+def _started(about: About, network: bool, second: U8 | None, symbols: U8) -> Any:
+    """Begin a walk that leaves the ranks of classes in ``symbols``."""
     assert kernels is not None
+    shape, values, scene, previous = about
     count = len(values)
     labels = tuple(values.tolist()) if scene else (0, 1)
     weights, classes = _weights(scene, previous is not None, labels)
@@ -35,16 +59,10 @@ def walk(
         None if r is None else np.ascontiguousarray(relabeled(r, values, scene, classes))
         for r in (previous, second if network else None)
     )
-    symbols = np.zeros(shape, np.uint8)
     corrections = _corrections(scene) if network else None
-    step = kernels.MaskWalk(
+    return kernels.MaskWalk(
         *(weights, classes, count, FREQUENCIES, shape, CHUNK, before, symbols, corrections, other)
     )
-    table, positions = np.empty((CHUNK, count), np.float32), np.empty(CHUNK, np.int64)
-    coded = np.empty(0, np.int32)
-    while n := step.next(coded, table, positions):
-        coded = np.ascontiguousarray(code(table[:n], positions[:n]), np.int32)
-    return symbols
 
 
 @lru_cache(maxsize=2)

@@ -8,28 +8,18 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.mask_model import F32
-
-I32 = npt.NDArray[np.int32]
-
 FAMILY = constriction.stream.model.Categorical(perfect=False)
 MOST_CUT = 7
 """Bytes that may go."""
-_LAST_WORDS = 4
-# ^ two words that may be cut or rounded, and two that the decoder reads ahead
 
 
-class Coded(NamedTuple):
-    """Pixels that were encoded one after the other."""
+class Interval(NamedTuple):
+    """Where an encoder stands."""
 
-    position: int
-    """Words that the encoder had settled before them."""
+    settled: int
+    """Words that it has written."""
     state: tuple[int, int]
-    """The encoder's interval before them: lower end and range."""
-    symbols: I32
-    """(n,)."""
-    table: F32
-    """(n, K) frequencies."""
+    """Lower end and range, 64 bits each: what further words are about."""
 
 
 class Draft(NamedTuple):
@@ -37,7 +27,9 @@ class Draft(NamedTuple):
 
     prefix: bytes
     words: bytes
-    coded: list[Coded]
+    """Big-endian."""
+    end: Interval | None
+    """Where the encoder stood when all was encoded; without it, nothing is cut."""
 
     @property
     def size(self) -> int:
@@ -46,31 +38,22 @@ class Draft(NamedTuple):
 
     def finish(self) -> bytes:
         """Payload without the bytes that do not matter."""
-        return self.prefix + _cut(self.words, self.coded)
+        return self.prefix + (self.words if self.end is None else _cut(self.words, self.end))
 
 
-def _cut(words: bytes, coded: list[Coded]) -> bytes:
+def _cut(words: bytes, end: Interval) -> bytes:
     """Cut the bytes at the end that do not matter to a decoder that reads zeros there."""
-    if not coded:
-        return words
-    # What the last words say is known before the last pixels: only those are decoded, as long as
-    # the two words that the decoder looks at when it begins are the same.
-    settled = len(words) // 4 - _LAST_WORDS
-    last = max((k for k, piece in enumerate(coded) if piece.position <= settled), default=0)
+    settled, (lower, width) = end
+    size = 4 * settled + 8
+    least = int.from_bytes(words[: 4 * settled], "big")
+    if lower + 2**32 > 2**64:
+        least -= 1
+        # ^ the encoder rounds up when it ends, which was carried into what had been settled
+    least = (least << 64) + lower
 
     def decodes(block: bytes) -> bool:
-        alike = 4 * (coded[last].position + 2)
-        pieces = coded[last if block[:alike] == words[:alike] else 0 :]
-        decoder = constriction.stream.queue.RangeDecoder(words_of(block))
-        try:
-            for piece in reversed(pieces):
-                # The last ones go wrong first; each begins where it did in the encoder.
-                decoder.seek(piece.position, piece.state)
-                if not np.array_equal(decoder.decode(FAMILY, piece.table), piece.symbols):
-                    return False
-        except AssertionError:
-            return False
-        return True
+        """Whether a number is inside the interval that is left: all pixels are decoded then."""
+        return 0 <= int.from_bytes(block.ljust(size, b"\0")[:size], "big") - least < width
 
     found = words
     shortest, longest = max(1, len(words) - MOST_CUT), len(words) - 1

@@ -241,6 +241,8 @@ void range_encoder_start(range_encoder *e);
 void range_encoder_free(range_encoder *e);
 stvc_status range_encode_uniform(range_encoder *e, uint32_t size, uint32_t value);
 stvc_status range_encode_flag(range_encoder *e, uint32_t edge, int value);
+/* Go into the interval [left, right); 0 <= left < right <= 2**24. */
+stvc_status range_encode_part(range_encoder *e, uint32_t left, uint32_t right);
 stvc_status range_encode_symbols(range_encoder *e, const range_tables *t, const range_batch *batch,
                                  const int64_t *symbols);
 stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const range_batch *batch,
@@ -249,6 +251,11 @@ stvc_status range_encode_batch(range_encoder *e, const range_tables *t, const ra
  * Encoding may go on as if nothing had been closed. */
 stvc_status range_encoder_words(const range_encoder *e, uint32_t **out, size_t *count);
 void range_words_free(uint32_t *words);
+
+/* ---- mask_encode.c ---- */
+
+/* Encode all pixels of a walk that has just begun by their ranks (H, W), below K. */
+stvc_status mask_walk_encode(mask_walk *walk, const uint8_t *ranks, range_encoder *coder);
 
 /* ---- traces.c ---- */
 

@@ -31,6 +31,8 @@ typedef struct {
     int busy;
 } Encoder;
 
+/* The type of module_masks.c. */
+extern PyType_Spec stvc_walk_spec;
 /* The type of module_numbers.c. */
 extern PyType_Spec stvc_numbers_spec;
 /* Functions of module_units.c, and its method of `Encoder`. */

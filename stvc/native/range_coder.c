@@ -163,6 +163,11 @@ stvc_status range_encode_flag(range_encoder *e, uint32_t edge, int value)
     return encode(e, value ? edge : 0, value ? ONE : edge);
 }
 
+stvc_status range_encode_part(range_encoder *e, uint32_t left, uint32_t right)
+{
+    return encode(e, left, right);
+}
+
 stvc_status range_encoder_words(const range_encoder *e, uint32_t **out, size_t *count)
 {
     *out = NULL, *count = 0;
