@@ -16,9 +16,9 @@ from stvc.codec.generations import NEWEST
 from stvc.codec.prediction_native import native_prediction
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.references import NEVER, ReferenceState
-from stvc.codec.registration import warp
+from stvc.codec.registration import warp, warp_blocks
 from stvc.codec.spectral import Klt
-from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of, planes_of
+from stvc.codec.transform import BLOCK, COEFFICIENTS, I32, blocks_of
 from stvc.codec.turns import turn
 from stvc.native import kernels
 
@@ -105,16 +105,12 @@ def reference_coefficients(
     """
     c = len(klt.mean)
     h, w = state.shape[0] // BLOCK, state.shape[1] // BLOCK
-    flat = np.broadcast_to(klt.mean[:, None, None], (c, BLOCK, BLOCK))
     grid = (h, w) if tokens is None else (1, len(tokens))
-    mean = np.broadcast_to(klt.coefficients(flat), (c, *grid, COEFFICIENTS))
+    mean = np.broadcast_to(klt.flat, (c, *grid, COEFFICIENTS))
     nothing = not bool((state.recent_day > NEVER).any())
 
     def seen(planes: I32) -> I32:
-        moved = warp(planes, shift)
-        if tokens is not None:
-            blocks = blocks_of(moved)[:, tokens // w, tokens % w]
-            moved = np.asarray(planes_of(blocks[:, None]), np.int32)
+        moved = warp(planes, shift) if tokens is None else warp_blocks(planes, shift, tokens)
         return klt.coefficients(moved)
 
     background = mean if state.background is None else seen(state.background)

@@ -13,7 +13,7 @@ from stvc.codec.prediction_native import native_costs
 from stvc.codec.profiles import WEIGHT_BITS, profiles_of
 from stvc.codec.quantize import SKIPPED, step_size
 from stvc.codec.references import NEVER, ReferenceState
-from stvc.codec.registration import MAX_SHIFT, estimate_shift, warp
+from stvc.codec.registration import MAX_SHIFT, estimate_shift, warp_blocks
 from stvc.codec.spectral import Klt
 from stvc.codec.transform import BLOCK, COEFFICIENTS, FRACTION_BITS, I32, forward
 from stvc.codec.unit_plan import MAX_OFFSET
@@ -280,13 +280,8 @@ class _FirstComponent:
 
     def cost(self, shift: Shift) -> float:
         """Proxy cost under a shift."""
-        n, height, width = self.planes.shape
-        w, count = width // BLOCK, len(self.probes)
-        moved = warp(self.planes, shift)
-        cut = moved.reshape(n, height // BLOCK, BLOCK, w, BLOCK).swapaxes(2, 3)
-        blocks = cut[:, self.probes // w, self.probes % w].swapaxes(1, 2)
-        side_by_side = blocks.reshape(n, BLOCK, count * BLOCK) << FRACTION_BITS
-        found = forward(side_by_side)
+        count = len(self.probes)
+        found = forward(warp_blocks(self.planes, shift, self.probes) << FRACTION_BITS)
         recent, background, second, average = (
             self.mean if k is None else found[k][None] for k in self.order
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.transform import F64, I32
+from stvc.codec.transform import BLOCK, F64, I32, blocks_of, planes_of
 from stvc.model.arithmetic import exact_products
 from stvc.native import kernels
 
@@ -93,6 +93,35 @@ def warp(planes: npt.NDArray[np.generic], shift: tuple[int, int]) -> I32:
     both += 1 << scale >> 1
     both >>= scale
     return np.clip(both, 0, 65535, out=np.empty(planes.shape, np.int32))
+
+
+def warp_blocks(
+    planes: npt.NDArray[np.generic], shift: tuple[int, int], tokens: npt.NDArray[np.intp]
+) -> I32:
+    """Do what `warp` does for some blocks alone.
+
+    Parameters
+    ----------
+    planes : array, (C, H, W) integers, 0 to 65535; H and W multiples of 8
+    shift : (int, int)
+    tokens : array, (n,) int
+        Which blocks, by their place in raster order.
+
+    Returns
+    -------
+    array, (C, 8, 8 n) int32
+        They lie side by side.
+    """
+    c, _, width = planes.shape
+    if kernels is not None:
+        out = np.empty((c, BLOCK, BLOCK * len(tokens)), np.int32)
+        given = np.ascontiguousarray(planes, np.int32)
+        which = np.ascontiguousarray(tokens, np.int64)
+        kernels.warp_blocks(given, _FILTERS_32, planes.shape, shift, which, out)
+        return out
+    w = width // BLOCK
+    blocks = blocks_of(warp(planes, shift))[:, tokens // w, tokens % w]
+    return np.asarray(planes_of(blocks[:, None]), np.int32)
 
 
 def estimate_shift(

@@ -133,7 +133,8 @@ typedef struct {
     uint8_t *symbols;         /* (H * W,) the result */
     int64_t height, width;
     int64_t chunk;  /* cells of a pass that make one step, and room for its pixels */
-    uint8_t *known; /* (H * W,) classes so far */
+    uint8_t *known; /* (H * W,) classes so far; if `refined`, of the pass's lattice, with rims */
+    uint8_t *near_before, *near_second; /* likewise, if `refined` */
 
     int64_t spacing;                    /* of the pass's lattice, pixels */
     int kind;                           /* of the pass, 0 to 3; -1: the first pixel */
@@ -146,6 +147,7 @@ typedef struct {
     int64_t unlike, seen;         /* pixels unlike their first neighbor, and that have one */
     int64_t pending;              /* pixels that were predicted and have no symbols yet */
     int64_t *positions;           /* of these, in the flat raster */
+    int64_t *places;              /* and in `known` */
     uint8_t *first; /* first known class among the nearest neighbors of each; C: none */
 } mask_walk;
 
@@ -545,6 +547,12 @@ enum { WARP_TAPS = 6, WARP_UNITS = 8 /* of a pixel */, WARP_SHIFT = 1 << 16 /* a
  * filters are (8, 6). */
 stvc_status planes_warp(const int32_t *planes, const int32_t *filters, int64_t count,
                         int64_t height, int64_t width, int down, int across, int32_t *out);
+
+/* The same of n blocks of 8 x 8 pixels, side by side: (C, 8, 8 n). Height and width are multiples of
+ * 8. */
+stvc_status blocks_warp(const int32_t *planes, const int32_t *filters, int64_t count,
+                        int64_t height, int64_t width, int down, int across,
+                        const int64_t *blocks, int64_t n, int32_t *out);
 
 /* Mean age of the known pixels of each block; -1: there is none. Before two-sided prediction ages
  * were not absolute. */

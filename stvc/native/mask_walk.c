@@ -198,40 +198,69 @@ static inline void weigh(const int32_t *votes, int count, const float *frequenci
     }
 }
 
-/* Bytes in the order of memory, whatever the machine's. */
-STVC_INLINE uint64_t mask_word(const uint8_t *bytes)
+/* ---- lattices ---- */
+
+/* The pixels of a pass's lattice lie together, in a rim of unknown ones: then what a pixel sees is
+ * in a few words, and none of its neighbors need be looked for outside. */
+enum { MARGIN = REACH + 5 /* columns on the right: words reach as far */ };
+
+static int64_t lattice_across(const mask_walk *walk)
 {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3];
-#else
-    return (uint64_t)bytes[3] << 24 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[1] << 8 | bytes[0];
-#endif
+    return (walk->width - 1) / walk->spacing + 1 + REACH + MARGIN;
 }
 
-STVC_INLINE uint64_t mask_first(uint64_t four, uint8_t byte)
+static int64_t lattice_place(const mask_walk *walk, int64_t row, int64_t column)
 {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return (four & ~(UINT64_C(255) << 24)) | (uint64_t)byte << 24;
-#else
-    return (four & ~UINT64_C(255)) | byte;
-#endif
+    return (row + REACH) * lattice_across(walk) + column + REACH;
 }
 
-STVC_INLINE uint64_t mask_pair(uint64_t first, uint64_t second)
+/* Room for a lattice of spacing 1, the largest. */
+static uint8_t *lattice_room(int64_t height, int64_t width)
 {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return first << 32 | second;
-#else
-    return second << 32 | first;
-#endif
+    return malloc((size_t)((height + 2 * REACH) * (width + REACH + MARGIN)));
+}
+
+static void fill_lattice(const mask_walk *walk, const uint8_t *raster, uint8_t *lattice)
+{
+    const int64_t step = walk->spacing, down = (walk->height - 1) / step + 1;
+    const int64_t across = lattice_across(walk), columns = across - REACH - MARGIN;
+    memset(lattice, walk->weights.classes, (size_t)((down + 2 * REACH) * across));
+    for (int64_t r = 0; raster && r < down; r++) {
+        const uint8_t *from = raster + r * step * walk->width;
+        uint8_t *to = lattice + lattice_place(walk, r, 0);
+        if (step == 1)
+            memcpy(to, from, (size_t)columns);
+        else
+            for (int64_t c = 0; c < columns; c++)
+                to[c] = from[c * step];
+    }
+}
+
+/* Of twice the spacing, all pixels are known, unless nothing is. */
+static void begin_lattices(mask_walk *walk, int nothing)
+{
+    const int64_t step = walk->spacing, down = (walk->height - 1) / step + 1;
+    const int64_t columns = (walk->width - 1) / step + 1;
+    fill_lattice(walk, NULL, walk->known);
+    for (int64_t r = 0; !nothing && r < down; r += 2) {
+        const uint8_t *from = walk->symbols + r * step * walk->width;
+        uint8_t *to = walk->known + lattice_place(walk, r, 0);
+        for (int64_t c = 0; c < columns; c += 2)
+            to[c] = (uint8_t)walk->weights.labels[from[c * step]];
+    }
+    if (walk->before)
+        fill_lattice(walk, walk->before, walk->near_before);
+    if (walk->second)
+        fill_lattice(walk, walk->second, walk->near_second);
 }
 
 /* Pixels that see the same get the same row of a step's table: where the latest one of each slot
- * is, and what it saw. */
+ * is, what it saw, and its first known neighbor. */
 enum { SLOT_BITS = 10, SLOTS = 1 << SLOT_BITS, WORDS = sizeof(mask_seen) / 8 };
 typedef struct {
     int32_t row[SLOTS]; /* -1: none */
     uint64_t seen[SLOTS][WORDS];
+    uint8_t first[SLOTS];
 } recent_rows;
 
 STVC_INLINE int slot_of(const uint64_t *words)
@@ -248,84 +277,116 @@ STVC_INLINE int slot_of(const uint64_t *words)
     return (int)((hash ^ hash >> 29) * odd[0] >> (64 - SLOT_BITS));
 }
 
-/* Four neighbors as the bytes of a number: what is put together in registers need not be read
- * back from memory, where it would not have arrived yet. */
-STVC_INLINE uint64_t four(const uint8_t *here, const int64_t *flat)
+/* Columns -3 to 3 of a row, the first one lowest. */
+STVC_INLINE uint64_t seven(const uint8_t *row)
 {
-    const uint8_t bytes[4] = {here[flat[0]], here[flat[1]], here[flat[2]], here[flat[3]]};
-    return mask_word(bytes);
+    uint64_t word;
+    memcpy(&word, row - REACH, sizeof word);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word & UINT64_C(0xFFFFFFFFFFFFFF);
 }
 
-/* What a pixel sees, as words. */
-STVC_INLINE void see(const mask_walk *walk, const int64_t *flat, int64_t y, int64_t x,
-                     const mask_seen *blank, uint64_t *words)
+STVC_INLINE uint64_t five(const uint8_t *row)
 {
-    const int64_t far = REACH * walk->spacing, at = y * walk->width + x;
-    const uint8_t unknown = (uint8_t)walk->weights.classes;
-    if (y < far || y >= walk->height - far || x < far || x >= walk->width - far) {
-        mask_seen seen = *blank;
-        look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, seen.around);
-        if (walk->before) {
-            seen.past_here[0] = walk->before[at];
-            look(walk->before, walk, y, x, flat, MASK_RINGS, unknown, -1, seen.past);
-        }
-        if (walk->second) {
-            seen.second_here[0] = walk->second[at];
-            look(walk->second, walk, y, x, flat, MASK_NEAR, unknown, -1, seen.second);
-        }
-        memcpy(words, &seen, sizeof seen);
-        return;
+    return seven(row) >> 8 & UINT64_C(0xFFFFFFFFFF);
+}
+
+STVC_INLINE uint64_t three(const uint8_t *row)
+{
+    return seven(row) >> 16 & 0xFFFFFF;
+}
+
+/* All that `look_around` finds at a place of the lattices, as words. */
+STVC_INLINE void see(const mask_walk *walk, int64_t across, int64_t place, uint64_t *words)
+{
+    const uint8_t *x = walk->known + place;
+    words[0] = seven(x);
+    words[1] = seven(x - across);
+    words[2] = seven(x + across);
+    words[3] = five(x - 2 * across);
+    words[4] = five(x + 2 * across);
+    words[5] = three(x - 3 * across) | three(x + 3 * across) << 24;
+    words[6] = words[7] = 0;
+    if (walk->before) {
+        x = walk->near_before + place;
+        words[1] |= (uint64_t)x[-2 * across] << 56;
+        words[2] |= (uint64_t)x[2 * across] << 56;
+        words[3] |= three(x - across) << 40;
+        words[4] |= three(x + across) << 40;
+        words[6] = five(x);
     }
-    const uint8_t *known = walk->known + at, *before = walk->before, *second = walk->second;
-    uint64_t parts[2 * WORDS];
-    for (int k = 0; k < MASK_NEIGHBORS / 4; k++)
-        parts[k] = four(known, flat + 4 * k);
-    /* One behind the other, as in `mask_seen`. */
-    parts[9] = mask_word(blank->past_here);
-    for (int k = 0; k < MASK_RINGS / 4; k++)
-        parts[10 + k] = before ? four(before + at, flat + 4 * k) : mask_word(blank->past);
-    parts[13] = mask_word(blank->second_here);
-    for (int k = 0; k < MASK_NEAR / 4; k++)
-        parts[14 + k] = second ? four(second + at, flat + 4 * k) : mask_word(blank->second);
-    if (before)
-        parts[9] = mask_first(parts[9], before[at]);
-    if (second)
-        parts[13] = mask_first(parts[13], second[at]);
-    for (int k = 0; k < WORDS; k++)
-        words[k] = mask_pair(parts[2 * k], parts[2 * k + 1]);
+    if (walk->second) {
+        x = walk->near_second + place;
+        words[6] |= three(x - across) << 40;
+        words[7] = three(x) | three(x + across) << 24;
+    }
+}
+
+/* The same for the network; `flat` is in the lattices. */
+static void look_around(const mask_walk *walk, const int64_t *flat, int64_t place, mask_seen *seen)
+{
+    const uint8_t *x = walk->known + place;
+    for (int o = 0; o < MASK_NEIGHBORS; o++)
+        seen->around[o] = x[flat[o]];
+    if (walk->before) {
+        x = walk->near_before + place;
+        seen->past_here[0] = *x;
+        for (int o = 0; o < MASK_RINGS; o++)
+            seen->past[o] = x[flat[o]];
+    }
+    if (walk->second) {
+        x = walk->near_second + place;
+        seen->second_here[0] = *x;
+        for (int o = 0; o < MASK_NEAR; o++)
+            seen->second[o] = x[flat[o]];
+    }
+}
+
+STVC_INLINE uint8_t first_known(const uint8_t *around, uint8_t unknown)
+{
+    uint8_t first = unknown;
+    for (int o = MASK_NEAR - 1; o >= 0; o--)
+        first = around[o] != unknown ? around[o] : first;
+    return first;
 }
 
 /* Frequencies of one pixel where the network corrects the votes; false if a class is none. */
 STVC_INLINE int predict_refined(const mask_walk *walk, const step_weights *s,
-                                  const int64_t *flat, int64_t y, int64_t x, mask_seen *seen,
+                                  const int64_t *flat, int64_t across, int64_t place,
                                   const mask_seen *blank, recent_rows *recent, int64_t n,
                                   float *table)
 {
     const mask_weights *w = &walk->weights;
     const uint8_t unknown = (uint8_t)w->classes;
     uint64_t words[WORDS], unlike = 0;
-    see(walk, flat, y, x, blank, words);
+    see(walk, across, place, words);
     float *out = table + n * w->count;
     const int slot = slot_of(words);
     uint64_t *known = recent->seen[slot];
     for (int k = 0; k < WORDS; k++)
         unlike |= known[k] ^ words[k];
-    memcpy(seen, words, sizeof *seen);
+    walk->places[n] = place;
     if (recent->row[slot] >= 0 && !unlike) {
         memcpy(out, table + (int64_t)recent->row[slot] * w->count, w->count * sizeof *out);
+        walk->first[n] = recent->first[slot];
         return 1;
     }
+    mask_seen seen = *blank;
+    look_around(walk, flat, place, &seen);
     /* The raster before is the caller's: what is looked up by its classes comes now. */
-    uint8_t most = seen->past_here[0];
+    uint8_t most = seen.past_here[0];
     for (int o = 0; o < MASK_NEAR; o++)
-        most = seen->past[o] > most ? seen->past[o] : most;
+        most = seen.past[o] > most ? seen.past[o] : most;
     if (most > unknown)
         return 0;
     int32_t votes[MASK_LANES];
-    vote(w, s, seen->around, seen->past_here[0], walk->before ? seen->past : NULL, votes);
+    vote(w, s, seen.around, seen.past_here[0], walk->before ? seen.past : NULL, votes);
     if (s->refined)
-        mask_network_refine(&s->refiner, seen, w->labels, w->count, votes);
+        mask_network_refine(&s->refiner, &seen, w->labels, w->count, votes);
     weigh(votes, w->count, walk->frequencies, out);
+    walk->first[n] = recent->first[slot] = first_known(seen.around, unknown);
     recent->row[slot] = (int32_t)n;
     memcpy(known, words, sizeof words);
     return 1;
@@ -336,13 +397,12 @@ typedef int16_t uniform_rows[MASK_CLASSES + 1][MASK_CLASSES + 1];
 
 /* Frequencies of one pixel by votes alone; false if a class in `before` is none. */
 STVC_INLINE int predict_plain(const mask_walk *walk, const step_weights *s, const int64_t *flat,
-                                int64_t y, int64_t x, uint8_t *around, uniform_rows memo,
-                                int64_t n, float *table)
+                                int64_t y, int64_t x, uniform_rows memo, int64_t n, float *table)
 {
     const mask_weights *w = &walk->weights;
     const uint8_t unknown = (uint8_t)w->classes;
     const int count = w->count;
-    uint8_t near_past[MASK_NEAR], past = 0;
+    uint8_t around[MASK_NEIGHBORS], near_past[MASK_NEAR], past = 0;
     int uniform = look(walk->known, walk, y, x, flat, MASK_NEIGHBORS, unknown, -1, around);
     if (walk->before) {
         past = walk->before[y * walk->width + x];
@@ -361,6 +421,8 @@ STVC_INLINE int predict_plain(const mask_walk *walk, const step_weights *s, cons
         if (uniform && n <= INT16_MAX)
             memo[around[0]][past] = (int16_t)n;
     }
+    walk->places[n] = walk->positions[n];
+    walk->first[n] = first_known(around, unknown);
     return 1;
 }
 
@@ -372,20 +434,22 @@ static int predict_step(mask_walk *walk, int64_t stop, float *table)
     const uint8_t unknown = (uint8_t)walk->weights.classes;
     step_weights shared;
     begin(&shared, walk);
+    const int64_t across = lattice_across(walk);
     int64_t flat[MASK_NEIGHBORS];
     for (int o = 0; o < MASK_NEIGHBORS; o++)
-        flat[o] = (OFFSETS[o][0] * walk->width + OFFSETS[o][1]) * walk->spacing;
+        flat[o] = walk->refined
+                      ? OFFSETS[o][0] * across + OFFSETS[o][1]
+                      : (OFFSETS[o][0] * walk->width + OFFSETS[o][1]) * walk->spacing;
 
     uniform_rows memo;
     memset(memo, -1, sizeof memo);
 
     recent_rows recent;
-    mask_seen seen;
+    mask_seen blank;
     memset(recent.row, -1, sizeof recent.row);
-    memset(&seen, unknown, sizeof seen);
-    memset(seen.past_here + 1, MASK_NO_CLASS, 3);
-    memset(seen.second_here + 1, MASK_NO_CLASS, 3);
-    const mask_seen blank = seen;
+    memset(&blank, unknown, sizeof blank);
+    memset(blank.past_here + 1, MASK_NO_CLASS, 3);
+    memset(blank.second_here + 1, MASK_NO_CLASS, 3);
 
     int64_t n = 0, row = walk->next / walk->across, column = walk->next % walk->across - 1;
     for (int64_t cell = walk->next; cell < stop; cell++) {
@@ -394,18 +458,15 @@ static int predict_step(mask_walk *walk, int64_t stop, float *table)
         if (walk->kind >= 0 && walk->kind < 2 && ((row + column) & 1) != walk->kind)
             continue;
         /* Inside the raster: the pass has `down` rows and `across` columns. */
-        int64_t y = (2 * row + walk->row) * walk->spacing;
-        int64_t x = (2 * column + walk->column) * walk->spacing;
-        int64_t here = y * walk->width + x;
+        const int64_t y = 2 * row + walk->row, x = 2 * column + walk->column;
+        walk->positions[n] = (y * walk->width + x) * walk->spacing;
         if (walk->refined) {
-            if (!predict_refined(walk, &shared, flat, y, x, &seen, &blank, &recent, n, table))
+            const int64_t place = lattice_place(walk, y, x);
+            if (!predict_refined(walk, &shared, flat, across, place, &blank, &recent, n, table))
                 return 0;
-        } else if (!predict_plain(walk, &shared, flat, y, x, seen.around, memo, n, table))
+        } else if (!predict_plain(walk, &shared, flat, y * walk->spacing, x * walk->spacing, memo,
+                                  n, table))
             return 0;
-        walk->positions[n] = here;
-        walk->first[n] = unknown;
-        for (int o = MASK_NEAR - 1; o >= 0; o--)
-            walk->first[n] = seen.around[o] != unknown ? seen.around[o] : walk->first[n];
         n++;
     }
     walk->pending = n;
@@ -420,7 +481,7 @@ static stvc_status absorb(mask_walk *walk, const int32_t *coded)
         if (coded[i] < 0 || coded[i] >= w->count)
             return STVC_RANGE;
         uint8_t label = (uint8_t)w->labels[coded[i]];
-        walk->known[walk->positions[i]] = label;
+        walk->known[walk->places[i]] = label;
         walk->symbols[walk->positions[i]] = (uint8_t)coded[i];
         walk->counts[coded[i]]++;
         seen += walk->first[i] != w->classes;
@@ -459,25 +520,36 @@ stvc_status mask_walk_start(mask_walk *walk, const mask_weights *weights, const 
     if (network)
         walk->network = *network;
     walk->height = height, walk->width = width, walk->chunk = chunk;
-    walk->known = malloc((size_t)(height * width));
+    walk->known = walk->refined ? lattice_room(height, width) : malloc((size_t)(height * width));
+    int whole = walk->known != NULL;
+    if (walk->refined && before)
+        whole &= (walk->near_before = lattice_room(height, width)) != NULL;
+    if (walk->refined && second)
+        whole &= (walk->near_second = lattice_room(height, width)) != NULL;
     walk->positions = malloc((size_t)chunk * sizeof *walk->positions);
+    walk->places = malloc((size_t)chunk * sizeof *walk->places);
     walk->first = malloc((size_t)chunk);
-    if (!walk->known || !walk->positions || !walk->first) {
+    if (!whole || !walk->positions || !walk->places || !walk->first) {
         mask_walk_free(walk);
         return STVC_MEMORY;
     }
-    memset(walk->known, weights->classes, (size_t)(height * width));
     walk->spacing = 1;
     while (walk->spacing < height || walk->spacing < width)
         walk->spacing *= 2;
+    if (walk->refined)
+        begin_lattices(walk, 1);
+    else
+        memset(walk->known, weights->classes, (size_t)(height * width));
     begin_pass(walk, -1, 0, 0);
     return STVC_OK;
 }
 
 void mask_walk_free(mask_walk *walk)
 {
-    free(walk->known), free(walk->positions), free(walk->first);
-    walk->known = NULL, walk->positions = NULL, walk->first = NULL;
+    free(walk->known), free(walk->near_before), free(walk->near_second);
+    free(walk->positions), free(walk->places), free(walk->first);
+    walk->known = walk->near_before = walk->near_second = walk->first = NULL;
+    walk->positions = walk->places = NULL;
 }
 
 stvc_status mask_walk_next(mask_walk *walk, const int32_t *coded, float *table)
@@ -495,8 +567,11 @@ stvc_status mask_walk_next(mask_walk *walk, const int32_t *coded, float *table)
             int kind = (walk->kind + 1) & 3; /* after the first pixel and after kind 3 comes 0 */
             if (kind == 0 && walk->spacing == 1)
                 break;
-            if (kind == 0)
+            if (kind == 0) {
                 walk->spacing /= 2;
+                if (walk->refined)
+                    begin_lattices(walk, 0);
+            }
             begin_pass(walk, kind, corners[kind][0], corners[kind][1]);
         }
     }

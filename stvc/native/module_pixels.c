@@ -208,7 +208,45 @@ static PyObject *solve_local(PyObject *self, PyObject *args)
     return result;
 }
 
+static PyObject *warp_blocks(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { PLANES, FILTERS, BLOCKS, OUT, VIEWS };
+    enum { MOST = 1 << 20, SIDE = 8 };
+    Py_buffer v[VIEWS] = {{0}};
+    long long count, height, width;
+    int down, across;
+    if (!PyArg_ParseTuple(args, "y*y*(LLL)(ii)y*w*:warp_blocks", &v[PLANES], &v[FILTERS], &count,
+                          &height, &width, &down, &across, &v[BLOCKS], &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    if (count < 0 || count > MOST || height < SIDE || height > MOST || height % SIDE ||
+        width < SIDE || width > MOST || width % SIDE || down > WARP_SHIFT || down < -WARP_SHIFT ||
+        across > WARP_SHIFT || across < -WARP_SHIFT) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    const int64_t n = v[BLOCKS].len / 8;
+    if (!stvc_holds(&v[PLANES], 4, count * height * width, "planes") ||
+        !stvc_holds(&v[FILTERS], 4, WARP_UNITS * WARP_TAPS, "filters") ||
+        !stvc_holds(&v[BLOCKS], 8, -1, "blocks") ||
+        !stvc_holds(&v[OUT], 4, count ? count * n * SIDE * SIDE : 0, "out"))
+        goto done;
+    stvc_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = blocks_warp(v[PLANES].buf, v[FILTERS].buf, count, height, width, down, across,
+                         v[BLOCKS].buf, n, v[OUT].buf);
+    Py_END_ALLOW_THREADS
+    result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+done:
+    stvc_release(v, VIEWS);
+    return result;
+}
+
 PyMethodDef stvc_pixel_functions[] = {
+    {"warp_blocks", warp_blocks, METH_VARARGS,
+     "warp_blocks(planes int32, filters int32, (count, height, width), (down, across), "
+     "blocks int64, out int32)"},
     {"solve_nested", solve_nested, METH_VARARGS,
      "solve_nested((systems, variables, ridge, unit), sizes int64, gram, moment, out float64)"},
     {"solve_local", solve_local, METH_VARARGS,
