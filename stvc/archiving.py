@@ -83,11 +83,11 @@ def _encode_series(
         place = replace(place, klts=background.klts)
         backgrounds = background.pixels
     plan = plan_series((), (), series, unclear, place)
-    chosen = None
+    aim = None
     del unclear  # each frame's is made anew: that of a whole tile is memory that coding needs
     if settings.psnr is not None:
-        index, chosen = find_step(series, plan, place, backgrounds, settings.psnr, progress)
-        place = replace(place, settings=replace(settings, step_index=index))
+        aim = find_step(series, plan, place, backgrounds, settings.psnr, progress)
+        place = replace(place, settings=replace(settings, step_index=aim.step_index))
     links = [planned.link for planned in plan]
     decoder = FrameDecoder(place, backgrounds, links, range(len(links)))
     ordered = in_order(series, plan)
@@ -98,7 +98,8 @@ def _encode_series(
         model,
         progress=progress,
         spread=spread,
-        plans=chosen,
+        plans=aim and aim.plans,
+        analyzed=aim and aim.units,
     )
     units = list(encoded.units)
     header = header_of(series, place, model.model_id, blob, external=external)

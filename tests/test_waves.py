@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import stvc
 from stvc import api
 from stvc.codec import analysis, entropy, unit_encoder, wave_decoder
-from stvc.codec.aim import _Trials
+from stvc.codec.aim import Aim, _Trials
 from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_stats import links_of
 from stvc.codec.rangecoder import Reader
@@ -183,7 +183,8 @@ def only_trial(index: int) -> Any:
     """`find_step` with a target that its first trial, at ``index``, meets."""
 
     def find(series: Any, plan: Any, place: Any, backgrounds: Any, *_: Any) -> Any:
-        return index, _Trials(series, plan, place, backgrounds).run(index, {}, some=False).plans
+        trials = _Trials(series, plan, place, backgrounds)
+        return Aim(index, trials.run(index, {}, some=False).plans, {})
 
     return find
 

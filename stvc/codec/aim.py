@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stvc import threads
-from stvc.codec.analysis import analyze
+from stvc.codec.analysis import Transformed, UnitAnalysis, analyze, settled, transformed_pixels
 from stvc.codec.encoder import unclear_of
 from stvc.codec.frame_stats import clear_errors
 from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
@@ -45,6 +45,8 @@ _SHARE = 4
 # ^ one unit of so many tells how the error of all changes from one step to another
 _FEW_TILES, _FEW_FRAMES, _ENOUGH_FRAMES = 8, 16, 12
 # ^ fewer tiles or frames are all tried; six frames were 0.07 dB wrong, twelve 0.01
+_MOST_KEPT = 1 << 22
+"""Samples of a series of which trials keep what the next one needs again: some 30 bytes each."""
 _CURVE = np.array(
     [
         (0, 89.5), (120, 66.9), (150, 61.4), (180, 56.1), (210, 51.3), (240, 47.1), (270, 43.1),
@@ -68,6 +70,17 @@ class _Trial:
         return sum(e for e, _ in chosen) / max(sum(n for _, n in chosen), 1)
 
 
+class Aim(NamedTuple):
+    """What `find_step` found."""
+
+    step_index: int
+    plans: Plans
+    """What units are best predicted from near it: the encoder need not choose again. If it chooses
+    levels, their errors make up for what the index is off."""
+    units: dict[Key, UnitAnalysis]
+    """Units as an encoder that chooses no levels would analyze them again; maybe not all."""
+
+
 def find_step(
     series: Series,
     plan: list[Planned],
@@ -75,7 +88,7 @@ def find_step(
     backgrounds: tuple[U16, ...] | None,
     psnr: float,
     progress: Progress | None = None,
-) -> tuple[int, Plans]:
+) -> Aim:
     """Find the step index whose PSNR on clear pixels is closest to a target.
 
     The quantizer alone decides about distortion, so no trial needs the entropy model. The first
@@ -97,9 +110,7 @@ def find_step(
 
     Returns
     -------
-    int, Plans
-        The index, and what units are best predicted from near it: the encoder need not choose
-        again. If it chooses levels, their errors make up for what the index is off.
+    Aim
     """
     trials = _Trials(series, plan, place, backgrounds)
     full: dict[int, _Trial] = {}
@@ -137,7 +148,8 @@ def find_step(
     best = min(tried, key=lambda k: (abs(tried[k] - psnr), k))
     plans = full[min(full, key=lambda k: abs(k - best))].plans
     over = float(np.clip(tried[best] - psnr, -_HALF_STEP, _HALF_STEP))
-    return best, {key: replace(plan, leniency=10 ** (over / 10)) for key, plan in plans.items()}
+    lenient = {key: replace(plan, leniency=10 ** (over / 10)) for key, plan in plans.items()}
+    return Aim(best, lenient, trials.kept(best))
 
 
 def _psnr(mean: float) -> float:
@@ -168,11 +180,24 @@ class _Trials:
         self._nodata = [nodata_of(pixels) for pixels in series.pixels]
         self._seconds = series.times.astype("datetime64[s]").astype(np.int64).tolist()
         self._links = [planned.link for planned in plan]
+        samples = sum(pixels.size for pixels in series.pixels)
+        levels = place.settings.restored
+        # ^ where units are restored, levels are chosen as well: the trial's are not the last ones
+        self._few = samples <= _MOST_KEPT
+        self._keeps = not levels and self._few
+        self._transformed: dict[Key, Transformed] = {}
+        self._kept: dict[Key, UnitAnalysis] = {}
+        self._kept_of = -1
+
+    def kept(self, index: int) -> dict[Key, UnitAnalysis]:
+        """Units of the latest trial, if it was of this step, in predictions that were known."""
+        return self._kept if self._kept_of == index else {}
 
     def run(self, index: int, known: Plans, *, some: bool) -> _Trial:
         """Try a step; what is ``known`` is not chosen again, and ``some`` units may do."""
         place = self._place
         place = replace(place, settings=replace(place.settings, step_index=index))
+        self._kept, self._kept_of = {}, index
         tiles = [(g, tile) for g, grid in enumerate(place.grids) for tile in tiles_of(grid)]
         frames = len(self._plan)
         if some and len(tiles) >= _FEW_TILES:
@@ -240,6 +265,12 @@ class _Trials:
         context = place.context(group, tile, unclear, nodata, seconds)
         pixels = self._series.pixels[group][t][:, tile.rows, tile.columns]
         cut = np.asarray(pad_to_blocks(pixels), np.uint16)
+        key = (frame, group, tile.index)
+        transformed = self._transformed.get(key)
+        if transformed is None and not context.hidden.all():
+            transformed = transformed_pixels(cut, context.klt)
+            if self._few:
+                self._transformed[key] = transformed
         unit = analyze(
             cut,
             context.hidden,
@@ -250,7 +281,10 @@ class _Trials:
             coarse=context.coarse,
             finish=False,
             chosen=chosen,
+            transformed=transformed,
         )
+        if self._keeps and chosen is not None:
+            self._kept[key] = settled(unit)
         moved = unit.plan.shift != (0, 0)
         # ^ references are moved back with what is hidden in them
         unit = finish_unit(unit, context, place.settings.restored, show=moved)

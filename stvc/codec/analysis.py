@@ -7,6 +7,7 @@ quality can be aimed at without running the network.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ from stvc.native import kernels
 DEAD_ZONE = 0.36
 """Rounding offset; 0.5 would round to nearest. Measured: about 8 % fewer bits at equal PSNR."""
 
+_NO_RESIDUAL = np.zeros((0, 0, 0, 0))
 _NOTHING = np.zeros((0, 0, 0), np.uint16)
 
 
@@ -65,6 +67,21 @@ class UnitAnalysis:
     """(C, h, w, 64)."""
     decoded: npt.NDArray[np.uint16]
     """(C, H, W) what the decoder will see."""
+
+
+class Transformed(NamedTuple):
+    """The pixels of a unit."""
+
+    components: I32
+    """(C, H, W) units of 2**-4 DN."""
+    coefficients: I32
+    """(C, h, w, 64) of the components."""
+
+
+def transformed_pixels(pixels: npt.NDArray[np.uint16], klt: Klt) -> Transformed:
+    """Transform pixels (C, H, W)."""
+    components = np.empty(pixels.shape, np.int32)
+    return Transformed(components, klt.coefficients(pixels, components))
 
 
 def _as_predicted(
@@ -115,6 +132,7 @@ def analyze(
     register: bool = True,
     finish: bool = True,
     chosen: UnitPlan | None = None,
+    transformed: Transformed | None = None,
 ) -> UnitAnalysis:
     """Turn one unit into symbols.
 
@@ -140,13 +158,14 @@ def analyze(
         Also do what `finished` does, which is in vain if the levels will change.
     chosen : UnitPlan, optional
         Whose shift, profiles, offsets and turns to take, instead of trying what is best.
+    transformed : Transformed, optional
+        What `transformed_pixels` makes of the pixels, if that is known.
     """
     importance = importance_class(hidden, coarse)
     steps = token_steps(step_index, importance)
     if (importance == SKIPPED).all():
         return _as_predicted(state, klt, step_index, day, importance, steps)
-    components = np.empty(pixels.shape, np.int32)
-    target = klt.coefficients(pixels, components)
+    components, target = transformed or transformed_pixels(pixels, klt)
     if chosen is not None:
         shift, profiles, offsets = chosen.shift, chosen.profiles, chosen.offsets_at(step_index)
         refs = reference_coefficients(state, klt, shift, day)
@@ -259,6 +278,11 @@ def _points(inward: npt.NDArray[np.float64]) -> tuple[int, int]:
 def _point(mean: float) -> int:
     """Reconstruction point from levels' mean distance from their bins' centers."""
     return int(np.clip(np.rint(mean), -MAX_SHRINK, MAX_SHRINK))
+
+
+def settled(unit: UnitAnalysis) -> UnitAnalysis:
+    """What is needed of a unit whose levels are the last ones and that is not restored."""
+    return replace(unit, residual=_NO_RESIDUAL)
 
 
 def with_levels(unit: UnitAnalysis, symbols: I32) -> UnitAnalysis:

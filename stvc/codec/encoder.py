@@ -22,6 +22,7 @@ from stvc.codec.waves import spans
 from stvc.types import GroupGrid, Series
 
 if TYPE_CHECKING:
+    from stvc.codec.analysis import UnitAnalysis
     from stvc.model.weights import EntropyModel
 
 Bool = npt.NDArray[np.bool_]
@@ -83,6 +84,7 @@ def encode_frames(
     progress: Progress | None = None,
     spread: Spread | None = None,
     plans: Plans | None = None,
+    analyzed: dict[tuple[int, int, int], UnitAnalysis] | None = None,
 ) -> EncodedFrames:
     """Encode the frames of a series behind ``first`` earlier frames.
 
@@ -104,8 +106,10 @@ def encode_frames(
         What `find_step` chose for the units, to be taken as it is. Where the entropy model has
         chosen other levels since, references differ a little from those of the trial, which
         changes sizes by a tenth of a percent, either way (measured).
+    analyzed : dict, optional
+        Units that `find_step` has analyzed as they would be again. They are taken out of it.
     """
-    coder = FrameEncoder(series, decoder, model, first, spread, plans)
+    coder = FrameEncoder(series, decoder, model, first, spread, plans, analyzed)
     coded: dict[int, CodedFrame] = {}
     count = len(series.times)
     for span in spans(range(first, first + count), decoder.links, place.grids):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from stvc import threads
 from stvc._ndvi import NdviError
 from stvc.archive import FrameRecord, Kind, UnitKey
+from stvc.codec.analysis import UnitAnalysis
 from stvc.codec.budget import Allowance, allowance_of
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, ndvi_bands, pack_link
@@ -71,6 +72,8 @@ class FrameEncoder:
         Where the tiles of large places are coded.
     plans : dict, optional
         What units are predicted from, if that is settled.
+    analyzed : dict, optional
+        Units that are analyzed already, if no levels are chosen; they are taken out of it.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class FrameEncoder:
         first: int,
         spread: Spread | None,
         plans: Plans | None,
+        analyzed: dict[tuple[int, int, int], UnitAnalysis] | None = None,
     ) -> None:
         self._series, self._decoder, self._model, self._first = series, decoder, model, first
         self._place = decoder.place
@@ -88,6 +92,7 @@ class FrameEncoder:
         bounded = self._place.settings.max_bytes is not None
         # ^ what a tile may take depends on what those before it took
         self._plans: Plans = {} if bounded or plans is None else plans
+        self._analyzed = {} if analyzed is None or model.effort != "fast" else analyzed
         self._alone = bounded
         self._ready = (
             None if bounded else spread_tiles(spread, series, decoder, model, first, self._plans)
@@ -166,6 +171,7 @@ class FrameEncoder:
         share = None
         if this.allowance is not None:
             share = this.allowance.take(~context.hidden | context.coarse, len(pixels))
+        key = (this.position, group, tile.index)
         coded = code_tile(
             self._decoder,
             pixels,
@@ -175,8 +181,12 @@ class FrameEncoder:
             (unclear[part], nodata[part]),
             group,
             share,
-            self._plans.get((this.position, group, tile.index)),
+            self._plans.get(key),
+            self._analyzed.pop(key, None),
         )
+        if coded.raw:
+            # References are not what they were in the trial.
+            self._analyzed.clear()
         self._decoder.settle(this.index, group, tile)
         if this.allowance is not None:
             this.allowance.spend(len(coded.payload))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.analysis import UnitAnalysis
 from stvc.codec.backgrounds import at_frame
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import error_stats, ndvi_bands
@@ -22,7 +23,7 @@ from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import Link
 from stvc.codec.transform import pad_to_blocks
-from stvc.codec.unit import UnitContext
+from stvc.codec.unit import RAW, UnitContext
 from stvc.codec.unit_encoder import encode_unit
 from stvc.codec.unit_plan import UnitPlan
 from stvc.types import Series
@@ -44,6 +45,8 @@ class CodedTile(NamedTuple):
     """(2, h, w) decoded red and near infrared, for the NDVI; (0, h, w) if the group lacks them."""
     bits: tuple[float, float]
     """Estimated, under the network and under the plain coder."""
+    raw: bool
+    """Whether its pixels are coded as they are."""
 
 
 def code_tile(
@@ -56,6 +59,7 @@ def code_tile(
     group: int,
     max_bytes: int | None = None,
     chosen: UnitPlan | None = None,
+    analyzed: UnitAnalysis | None = None,
 ) -> CodedTile:
     """Code one date of a tile, and let its references advance.
 
@@ -76,6 +80,8 @@ def code_tile(
         Longest payload.
     chosen : UnitPlan, optional
         What it is predicted from, if that is settled.
+    analyzed : UnitAnalysis, optional
+        The date as it would be analyzed.
     """
     unclear, nodata = flags
     grid = rules.place.grids[group]
@@ -90,6 +96,7 @@ def code_tile(
         restored=settings.restored,
         max_bytes=max_bytes,
         chosen=chosen,
+        analyzed=analyzed,
     )
     shown = rules.finish(context, unit.decoded, nodata)
     state.update(unit.decoded, context.unclear, context.day, unit.shift)
@@ -99,6 +106,7 @@ def code_tile(
         error_stats(pixels, shown, ~unclear, alone=len(tiles_of(grid)) == 1),
         shown[list(ndvi_bands(grid) or ())],
         (unit.bits_network, unit.bits_plain),
+        unit.coder == RAW,
     )
 
 

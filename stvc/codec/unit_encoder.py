@@ -71,6 +71,7 @@ def encode_unit(
     restored: bool = True,
     max_bytes: int | None = None,
     chosen: UnitPlan | None = None,
+    analyzed: UnitAnalysis | None = None,
 ) -> EncodedUnit:
     """Encode one unit.
 
@@ -91,6 +92,8 @@ def encode_unit(
         Longest payload; the step grows until it fits. Not together with ``max_error``.
     chosen : UnitPlan, optional
         Whose prediction to use, instead of choosing one. Not together with ``max_bytes``.
+    analyzed : UnitAnalysis, optional
+        What analysis would find, if ``chosen`` is there and no levels are chosen.
     """
     if max_bytes is not None:
         return _encode_within(pixels, context, state, model, restored, max_bytes)
@@ -100,7 +103,9 @@ def encode_unit(
         predicted = _encode_predicted(pixels, context, state, max_error, networked)
         if max_error <= _PREDICT_ONLY:
             return predicted
-    how = _How(max_error, optimize and max_error is None, restored, chosen=chosen)
+    how = _How(
+        max_error, optimize and max_error is None, restored, chosen=chosen, analyzed=analyzed
+    )
     unit = _encode_transformed(pixels, context, state, model, how)
     return predicted if predicted and len(predicted.payload) < len(unit.payload) else unit
 
@@ -118,6 +123,8 @@ class _How:
     """Bits above which levels are not optimized: they will not be used."""
     chosen: UnitPlan | None = None
     """What to predict from, if that is settled."""
+    analyzed: UnitAnalysis | None = None
+    """What `_analyzed` would find, if it is known."""
 
 
 def _encode_within(
@@ -171,6 +178,8 @@ def _encode_predicted(
 
 
 def _analyzed(pixels: U16, context: UnitContext, state: ReferenceState, how: _How) -> UnitAnalysis:
+    if how.analyzed is not None:
+        return how.analyzed
     return analyze(
         pixels,
         context.hidden,
