@@ -254,6 +254,66 @@ def test_bands_of_the_plain_coder_get_the_cheapest_scales(
     assert bits == pytest.approx(least, abs=1e-6)
 
 
+@given(st.integers(1, 3), st.integers(1, 9), st.sampled_from([1, 30, 400]), SEEDS)
+def test_levels_are_counted_alike(components: int, tokens: int, width: int, seed: int) -> None:
+    """Those of tokens that are left out do not count."""
+    rng = np.random.default_rng(seed)
+    symbols = np.rint(rng.laplace(0, width, (components, tokens, 64))).astype(np.int32)
+    left_out = rng.random(tokens) < rng.choice([0.0, 0.4, 1.0])
+    symbols[:, left_out] = 0
+    rows = np.sort(rng.integers(0, 4, 64))
+    levels = int(symbols.min()), int(np.ptp(symbols)) + 1
+    for which in (None, left_out):
+        found = costs.native_counts(symbols, rows, levels, which)
+        wanted = costs.plain_counts(symbols, rows, levels, which)
+        np.testing.assert_array_equal(found, wanted)
+    scales, bits = costs.band_scales(symbols, PLAIN_BANDS, MODELS, left_out)
+    others, same = costs.band_scales(symbols[:, ~left_out], PLAIN_BANDS, MODELS)
+    np.testing.assert_array_equal(scales, others)
+    assert bits == same
+    again, same = plain(lambda: costs.band_scales(symbols, PLAIN_BANDS, MODELS, left_out), costs)
+    np.testing.assert_array_equal(scales, again)
+    assert bits == same
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {0: (1, 2, 4)},
+        {0: (-1, 3, 4)},
+        {0: (1, 3, 0)},
+        {0: (1, 3, 3)},
+        {0: (1, 2**40, 4)},
+        {1: (-4, 8)},
+        {1: (-5, 10)},
+        {1: (-5, 0)},
+        {1: (-5, 2**40)},
+        {1: (2**40, 9)},
+        {2: np.zeros(191, np.int32)},
+        {2: np.full(192, 4, np.int32)},
+        {2: np.full(192, -(2**31), np.int32)},
+        {3: np.zeros(4, bool)},
+        {4: np.zeros(63, np.uint8)},
+        {4: np.full(64, 4, np.uint8)},
+        {5: np.zeros(35, np.int64)},
+    ],
+)
+def test_levels_that_cannot_be_counted_are_refused(wrong: dict[int, object]) -> None:
+    symbols = np.full(192, -5, np.int32)
+    given = {
+        0: (1, 3, 4),
+        1: (-5, 9),
+        2: symbols,
+        3: np.zeros(3, bool),
+        4: np.full(64, 3, np.uint8),
+        5: np.zeros(36, np.int64),
+    }
+    assert native.kernels is not None
+    native.kernels.count_levels(*given.values())
+    with pytest.raises(ValueError, match="outside of what it may be|aligned items"):
+        native.kernels.count_levels(*(given | wrong).values())
+
+
 @given(st.integers(1, 3), st.integers(1, 17), st.integers(1, 17), SEEDS)
 def test_edges_are_repeated(c: int, h: int, w: int, seed: int) -> None:
     planes = np.random.default_rng(seed).integers(0, 99, (c, h, w)).astype(np.uint16)

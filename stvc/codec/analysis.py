@@ -277,7 +277,7 @@ def _points(inward: npt.NDArray[np.float64]) -> tuple[int, int]:
 
 def _point(mean: float) -> int:
     """Reconstruction point from levels' mean distance from their bins' centers."""
-    return int(np.clip(np.rint(mean), -MAX_SHRINK, MAX_SHRINK))
+    return min(max(round(float(mean)), -MAX_SHRINK), MAX_SHRINK)
 
 
 def settled(unit: UnitAnalysis) -> UnitAnalysis:

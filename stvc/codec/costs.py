@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from stvc.codec.rangecoder import Ints, Models, address
 from stvc.model.architecture import SCALES
+from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
 _COSTS = 255
 """Levels up to which the bits of every scale are kept in a table."""
@@ -27,7 +29,10 @@ def best_scale(values: I64, models: Models) -> int:
 
 
 def band_scales(
-    symbols: npt.NDArray[np.signedinteger[Any]], bands: Sequence[tuple[int, int]], models: Models
+    symbols: npt.NDArray[np.signedinteger[Any]],
+    bands: Sequence[tuple[int, int]],
+    models: Models,
+    left_out: Bool | None = None,
 ) -> tuple[I64, float]:
     """Scale indices that code integers around 0 with the fewest bits, and those bits.
 
@@ -37,6 +42,8 @@ def band_scales(
     bands : sequence of (first, behind the last)
         Coefficients that share a scale; together all 64.
     models : Models
+    left_out : array, (n,) bool, optional
+        Tokens whose symbols, all 0, are not coded.
 
     Returns
     -------
@@ -44,11 +51,16 @@ def band_scales(
         Scale 0 and no bits if there are no symbols.
     """
     shape = len(symbols), len(bands)
+    if left_out is not None and kernels is None:
+        symbols, left_out = symbols[:, ~left_out], None
+    if left_out is not None and left_out.all():
+        symbols = symbols[:, :0]
     if not symbols.size:
         return np.zeros(shape, np.int64), 0.0
     low, high = int(symbols.min()), int(symbols.max())
     width = high - low + 1
     if max(high, -low) > _COSTS:
+        symbols = symbols if left_out is None else symbols[:, ~left_out]
         parts = [
             histogram(component[:, slice(*band)].reshape(-1))
             for component in symbols
@@ -57,14 +69,64 @@ def band_scales(
         costs = np.stack([centered_costs(levels, models) @ counts for levels, counts in parts], 1)
     else:
         rows = np.repeat(np.arange(len(bands)), [stop - start for start, stop in bands])
-        place = rows * width + np.arange(len(symbols))[:, None, None] * (len(bands) * width)
-        counts = np.bincount(
-            (symbols + (place - low)).reshape(-1), minlength=shape[0] * shape[1] * width
-        )
+        count = plain_counts if kernels is None else native_counts
+        counts = count(symbols, rows, (low, width), left_out)
         used = counts.reshape(-1, width).any(0)
         levels = np.flatnonzero(used) + low
         costs = centered_costs(levels, models) @ counts.reshape(-1, width)[:, used].T
     return costs.argmin(0).reshape(shape), float(costs.min(0).sum())
+
+
+def plain_counts(
+    symbols: npt.NDArray[np.signedinteger[Any]],
+    rows: I64,
+    levels: tuple[int, int],
+    left_out: Bool | None = None,
+) -> I64:
+    """How often each level occurs.
+
+    Parameters
+    ----------
+    symbols : array, (C, n, 64)
+    rows : array, (64,)
+        Band of each coefficient.
+    levels : (int, int)
+        The lowest, and how many there may be.
+    left_out : array, (n,) bool, optional
+        Tokens that do not count.
+
+    Returns
+    -------
+    array, (C * bands * levels,)
+    """
+    low, width = levels
+    seen = symbols if left_out is None else symbols[:, ~left_out]
+    bands = int(rows[-1]) + 1
+    place = rows * width + np.arange(len(seen))[:, None, None] * (bands * width)
+    size = len(seen) * bands * width
+    return np.bincount((seen + (place - low)).reshape(-1), minlength=size)
+
+
+def native_counts(
+    symbols: npt.NDArray[np.signedinteger[Any]],
+    rows: I64,
+    levels: tuple[int, int],
+    left_out: Bool | None = None,
+) -> I64:
+    """Do what `plain_counts` does on a native kernel."""
+    assert kernels is not None
+    c, n, _ = symbols.shape
+    bands = int(rows[-1]) + 1
+    out = np.empty(c * bands * levels[1], np.int64)
+    kernels.count_levels(
+        (c, n, bands),
+        levels,
+        np.ascontiguousarray(symbols, np.int32),
+        np.zeros(n, bool) if left_out is None else np.ascontiguousarray(left_out),
+        rows.astype(np.uint8),
+        out,
+    )
+    return out
 
 
 def histogram(values: npt.NDArray[np.signedinteger[Any]]) -> tuple[I64, I64]:

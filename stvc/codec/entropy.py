@@ -245,9 +245,7 @@ def plain_scales(
     symbols : array, (C, N, 64)
     importance : array, (h, w)
     """
-    coded = importance.reshape(-1) != SKIPPED
-    seen = symbols if coded.all() else symbols[:, coded]
-    return band_scales(seen, PLAIN_BANDS, models)
+    return band_scales(symbols, PLAIN_BANDS, models, importance.reshape(-1) == SKIPPED)
 
 
 def plain_batches(symbols: I32, importance: U8, scales: npt.NDArray[np.int64]) -> list[Batch]:

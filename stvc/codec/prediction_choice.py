@@ -174,20 +174,21 @@ def choose_plan(
         As in `UnitPlan`; the references have been shifted.
     """
     step, probes = int(step_size(step_index)), probed_tokens(importance)
-    refs = reference_coefficients(state, klt, _STILL, day)
-    best = choose_prediction(target, refs, probes, step)
+    there = target.reshape(len(target), 1, -1, COEFFICIENTS)[:, :, probes]
+    refs = reference_coefficients(state, klt, _STILL, day, probes)
+    best = choose_prediction(there, refs, np.arange(len(probes)), step)
+    chosen, shift = best, _STILL
     if clear is not None and not state.empty:
         seen = bool((state.recent_day > NEVER).any())
         base = state.recent if seen or state.background is None else state.background
         brightest = klt.matrix[0].astype(np.float64) / (1 << 14)
         view = np.clip(np.abs(np.tensordot(brightest, base, 1)), 0, 65535).astype(np.uint16)
         found = estimate_shift(np.abs(components[0]) / (1 << FRACTION_BITS), view, clear)
-        there = target.reshape(len(target), 1, -1, COEFFICIENTS)[:, :, probes]
         trials = _Shifts(state, klt, day, probes, there, step)
-        shift, other = trials.search(found, best)
-        if shift != _STILL and other[2] < _SHIFT_GAIN * best[2]:
-            return shift, other[0], other[1], reference_coefficients(state, klt, shift, day)
-    return _STILL, best[0], best[1], refs
+        moved, other = trials.search(found, best)
+        if moved != _STILL and other[2] < _SHIFT_GAIN * best[2]:
+            chosen, shift = other, moved
+    return shift, chosen[0], chosen[1], reference_coefficients(state, klt, shift, day)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 F32 = npt.NDArray[np.float32]
 
+_WORST_CONDITION = 1e4
 SHIFT_UNITS = 8
 MAX_SHIFT = 2 * SHIFT_UNITS
 """Largest shift per axis, in 1/8 pixel."""
@@ -161,12 +162,19 @@ def estimate_shift(
         moved = _blurred(warp(base, last)[0])
         yy, yx, xx, *side = equations(target, moved, weight)
         normal = np.array([[yy, yx], [yx, xx]])
-        if np.linalg.cond(normal) > 1e4 or not np.isfinite(normal).all():
+        if not np.isfinite(normal).all() or _is_singular(yy, yx, xx):
             return 0, 0
         shift = np.array(last) / SHIFT_UNITS + np.linalg.solve(normal, np.array(side))
         shift = np.clip(shift, -MAX_SHIFT / SHIFT_UNITS, MAX_SHIFT / SHIFT_UNITS)
     rounded = np.rint(shift * SHIFT_UNITS).astype(int)
     return int(rounded[0]), int(rounded[1])
+
+
+def _is_singular(yy: float, yx: float, xx: float) -> bool:
+    """Whether a symmetric matrix of sums of squares is no base to solve equations on."""
+    middle, apart = (yy + xx) / 2, float(np.hypot((yy - xx) / 2, yx))
+    least, most = abs(middle - apart), middle + apart
+    return least <= 0 or most > _WORST_CONDITION * least
 
 
 def plain_equations(target: F32, moved: F32, weight: npt.NDArray[np.bool_]) -> F64:

@@ -829,4 +829,11 @@ stvc_status number_code(number_coder *c, uint32_t column, const uint32_t *contex
 /* Close off what was written: `bytes`, without zeros at the end. */
 stvc_status number_coder_finish(number_coder *c);
 
+/* ---- histogram.c ---- */
+
+/* Counts (components, bands, width) of the levels from `low` on, of tokens that are not left out. */
+stvc_status levels_count(const int32_t *symbols, const uint8_t *left_out, const uint8_t *band_of,
+                         int64_t components, int64_t tokens, int64_t bands, int64_t low,
+                         int64_t width, int64_t *out);
+
 #endif

@@ -614,7 +614,41 @@ done:
     return result;
 }
 
+static PyObject *count_levels(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { SYMBOLS, LEFT_OUT, BAND_OF, OUT, VIEWS };
+    Py_buffer v[VIEWS] = {{0}};
+    long long components, tokens, bands, low, width;
+    if (!PyArg_ParseTuple(args, "(LLL)(LL)y*y*y*w*:count_levels", &components, &tokens, &bands,
+                          &low, &width, &v[SYMBOLS], &v[LEFT_OUT], &v[BAND_OF], &v[OUT]))
+        return NULL;
+    PyObject *result = NULL;
+    if (!sized(components) || !sized(tokens) || bands < 1 || bands > TRANSFORM_BLOCK ||
+        low < INT32_MIN || low > INT32_MAX || width < 1 || width > MOST) {
+        stvc_raise(STVC_RANGE);
+        goto done;
+    }
+    if (stvc_holds(&v[SYMBOLS], 4, components * tokens * TRANSFORM_BLOCK, "symbols") &&
+        stvc_holds(&v[LEFT_OUT], 1, tokens, "left out") &&
+        stvc_holds(&v[BAND_OF], 1, TRANSFORM_BLOCK, "bands") &&
+        stvc_holds(&v[OUT], 8, components * bands * width, "counts")) {
+        stvc_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = levels_count(v[SYMBOLS].buf, v[LEFT_OUT].buf, v[BAND_OF].buf, components, tokens,
+                              bands, low, width, v[OUT].buf);
+        Py_END_ALLOW_THREADS
+        result = status ? stvc_raise(status) : Py_NewRef(Py_None);
+    }
+done:
+    stvc_release(v, VIEWS);
+    return result;
+}
+
 PyMethodDef stvc_unit_functions[] = {
+    {"count_levels", count_levels, METH_VARARGS,
+     "count_levels((components, tokens, bands), (low, width), symbols int32, left out bool, "
+     "band of each coefficient uint8, out int64)"},
     {"requantize", requantize, METH_VARARGS,
      "requantize((components, dead zone, most), residual float64, steps int64, out int32, "
      "inward float64)"},

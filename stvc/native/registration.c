@@ -56,32 +56,45 @@ stvc_status plane_blur(const float *plane, const float *taps, int64_t height, in
     return STVC_OK;
 }
 
+/* Brings what is below a pivot to the front, or what is not above it; tells how many that are. No
+ * branch depends on a number. */
+static int64_t split(double *x, int64_t n, double pivot, int equal_too)
+{
+    int64_t front = 0;
+    for (int64_t k = 0; k < n; k++) {
+        const double one = x[k];
+        x[k] = x[front];
+        x[front] = one;
+        front += equal_too ? one <= pivot : one < pivot;
+    }
+    return front;
+}
+
+static double middle_of(double a, double b, double c)
+{
+    const double low = a < b ? a : b, high = a < b ? b : a;
+    return c < low ? low : c > high ? high : c;
+}
+
 /* The k-th smallest; those before it are no greater, those behind it no smaller. */
 static double select_kth(double *x, int64_t n, int64_t k)
 {
-    int64_t low = 0, high = n - 1;
-    while (low < high) {
-        const double pivot = x[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (x[i] < pivot)
-                i++;
-            while (pivot < x[j])
-                j--;
-            if (i <= j) {
-                const double other = x[i];
-                x[i++] = x[j];
-                x[j--] = other;
-            }
+    double *from = x;
+    int64_t left = n, wanted = k;
+    while (left > 1) {
+        const double pivot = middle_of(from[0], from[left / 2], from[left - 1]);
+        const int64_t below = split(from, left, pivot, 0);
+        if (wanted < below) {
+            left = below;
+            continue;
         }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
-        else
-            break;
+        from += below, left -= below, wanted -= below;
+        const int64_t equal = split(from, left, pivot, 1);
+        if (wanted < equal)
+            return pivot;
+        from += equal, left -= equal, wanted -= equal;
     }
-    return x[k];
+    return *from;
 }
 
 /* Overwrites the order. */
