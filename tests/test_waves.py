@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import stvc
 from stvc import api
-from stvc.codec import analysis, entropy, unit_encoder, wave_decoder
+from stvc.codec import analysis, entropy, frame_encoder, unit_encoder, wave_decoder
 from stvc.codec.aim import Aim, _Trials
 from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_stats import links_of
@@ -177,6 +177,43 @@ def test_what_the_aim_chose_is_what_the_encoder_would_choose(
             assert one._reader.read(key) == other._reader.read(key)
     stvc.encode(ds, tmp_path / "default.stvc", psnr=45)
     assert settled[10:] == [True] * 5
+
+
+@pytest.mark.parametrize(("psnr", "noise"), [(47, False), (80, True)])
+def test_units_that_the_aim_analyzed_are_what_the_encoder_would_analyze(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, psnr: int, noise: bool
+) -> None:
+    """Where some are coded as they are, references of the others are no longer the trial's."""
+    ds = scenes.dataset(9, (40, 48), groups=TEN, mask="mask", cloudy=(1, 4), seed=43)
+    if noise:
+        rng = np.random.default_rng(1)
+        for name in ds.data_vars:
+            if ds[name].dtype == np.uint16:
+                ds[name][5] = rng.integers(1, 10_000, ds[name][5].shape)
+        monkeypatch.setattr(unit_encoder.raw_unit, "encode", lambda _: b"")
+        # ^ nothing takes less: a date of noise is coded that way
+    analyzed, raw = [], []
+    real, real_tile = encode_unit, frame_encoder.code_tile
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        analyzed.append(options["analyzed"] is not None)
+        return real(*arguments, **options)
+
+    def noted_tile(*arguments: Any) -> Any:
+        coded = real_tile(*arguments)
+        raw.append(coded.raw)
+        return coded
+
+    monkeypatch.setattr("stvc.codec.tile_job.encode_unit", noted)
+    monkeypatch.setattr(frame_encoder, "code_tile", noted_tile)
+    stvc.encode(ds, tmp_path / "kept.stvc", psnr=psnr, effort="fast")
+    assert any(analyzed) and sum(raw) == noise
+    assert all(analyzed) != noise
+    monkeypatch.setattr("stvc.codec.aim._MOST_KEPT", 0)
+    del analyzed[:]
+    stvc.encode(ds, tmp_path / "anew.stvc", psnr=psnr, effort="fast")
+    assert not any(analyzed)
+    assert (tmp_path / "kept.stvc").read_bytes() == (tmp_path / "anew.stvc").read_bytes()
 
 
 def only_trial(index: int) -> Any:
