@@ -14,7 +14,7 @@ from archive_samples import write_sample
 from stvc.archive import ArchiveReader, write_archive
 from stvc.archive.layout import HEAD_SIZES, LOCATOR_OFFSET, MAJORS
 from stvc.codec import profiles
-from stvc.codec.predictive_walk import _CAUSAL
+from stvc.codec.predictive_features import CAUSAL
 from stvc.codec.quantize import step_size
 from stvc.codec.registration import FILTERS
 from stvc.codec.transform import RADIUS, ZIGZAG
@@ -183,7 +183,7 @@ def test_neighbors_of_the_predictive_coder() -> None:
     text = (FORMAT / "predictive.md").read_text()
     listed = text.partition("1. 16 earlier pixels at (dy, dx):")[2].partition("; each less")[0]
     found = numbers(listed)
-    assert list(zip(found[::2], found[1::2], strict=True)) == list(_CAUSAL)
+    assert list(zip(found[::2], found[1::2], strict=True)) == list(CAUSAL)
 
 
 def test_printed_angles_are_those_of_turns() -> None:
