@@ -157,7 +157,18 @@ Memories = tuple[Memory, ...]
 
 
 class Learner:
-    """Collects finished steps and turns them into weights."""
+    """Collects finished steps and turns them into weights.
+
+    Parameters
+    ----------
+    bands : int
+    sizes : tuple of int
+        See `Memory`.
+    contexts, pixels : int
+        Of the scale, and of a band.
+    memory : Memory, optional
+        What the date before taught.
+    """
 
     def __init__(
         self,
@@ -195,14 +206,25 @@ class Learner:
             Where each band begins.
         """
         self._pending.append((arrays, bounds))
-        self._waiting += len(arrays[1])
+        self.wait(len(arrays[1]))
+
+    def wait(self, pixels: int) -> None:
+        """Count the pixels of a finished step; learn when enough have come."""
+        self._waiting += pixels
         if self._waiting >= self._due:
             self._learn()
             self._solve()
-            self._waiting = 0
             self._due = min(2 * self._due, self._most)
 
     def _learn(self) -> None:
+        gram, moment, scale_gram, scale_moment = self.fresh()
+        self._slow.add(gram, moment)
+        self._fast.add(gram, moment)
+        self._scales.add(scale_gram, scale_moment)
+        self._waiting = 0
+
+    def fresh(self) -> tuple[F64, F64, F64, F64]:
+        """Sums (C, K, K), (C, K) and of contexts (C, k, k), (C, k) of what has come since."""
         grams, scale_grams = [], []
         for b in range(self._bands):
             parts = [
@@ -216,11 +238,10 @@ class Learner:
             wanted = np.clip(wanted, -_FEATURE_LIMIT, _FEATURE_LIMIT)
             grams.append(products(rows, trust, wanted))
             scale_grams.append(products(contexts, shown, logs))
-        gram, moment = (np.stack(a) for a in zip(*grams, strict=True))
-        self._slow.add(gram, moment)
-        self._fast.add(gram, moment)
-        self._scales.add(*(np.stack(a) for a in zip(*scale_grams, strict=True)))
         self._pending.clear()
+        gram, moment = (np.stack(a) for a in zip(*grams, strict=True))
+        scale_gram, scale_moment = (np.stack(a) for a in zip(*scale_grams, strict=True))
+        return gram, moment, scale_gram, scale_moment
 
     def _solve(self) -> None:
         prior = self._prior
@@ -242,10 +263,8 @@ class Learner:
             WEIGHT_BITS,
         )
         slow, fast = solved[: self._bands], solved[self._bands :]
-        self.weights = np.ascontiguousarray(
-            np.stack([slow[:, 0], slow[:, 1], fast[:, 0], fast[:, 2]], 1)
-        )
-        self.scale_weights = solve_nested(
+        np.stack([slow[:, 0], slow[:, 1], fast[:, 0], fast[:, 2]], 1, out=self.weights)
+        self.scale_weights[:] = solve_nested(
             self._scales.gram + prior.scale_gram * _SCALE_PRIOR,
             self._scales.moment + prior.scale_moment * _SCALE_PRIOR,
             (self._scales.gram.shape[1],),
@@ -255,7 +274,7 @@ class Learner:
 
     def memory(self) -> Memory:
         """What the next date may start from."""
-        if self._pending:
+        if self._waiting:
             self._learn()
         prior = self._prior
         return Memory(

@@ -34,7 +34,7 @@ _VANISHED = 1e-30
 _WEIGHT_BITS = 12
 _WEIGHT_LIMIT = float(1 << 18)
 _FLOOR = 8
-_TRUST = falling_powers((2, OCTAVE), 1 << 20, 15 * OCTAVE)
+TRUST = falling_powers((2, OCTAVE), 1 << 20, 15 * OCTAVE)
 
 
 @dataclass
@@ -120,7 +120,7 @@ class LocalCorrection:
         wanted = np.clip(np.floor(errors / self._unit), -_LIMIT, _LIMIT)
         size = SIZES[np.clip(scale, 0, LARGEST_SCALE)] + np.abs(errors)
         rank = log16(np.floor(size / self._unit) + _FLOOR) - 3 * OCTAVE
-        trust = _TRUST[np.minimum(rank, len(_TRUST) - 1)] * shown
+        trust = TRUST[np.minimum(rank, len(TRUST) - 1)] * shown
         weighted = asked.features * trust
         both = np.concatenate([asked.features, wanted[None]])
         for b in range(len(self._mean)):
@@ -138,8 +138,12 @@ class LocalCorrection:
 
     def memory(self) -> F64:
         """What the next date may start from."""
-        # numbers that fade away would end as denormal ones, which not all machines keep
-        return np.where(np.abs(self._mean) < _VANISHED, 0.0, self._mean)
+        return without_vanished(self._mean)
+
+
+def without_vanished(mean: F64) -> F64:
+    """Numbers that fade away would end as denormal ones, which not all machines keep."""
+    return np.where(np.abs(mean) < _VANISHED, 0.0, mean)
 
 
 def _solve(system: F64) -> F64:

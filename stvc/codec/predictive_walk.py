@@ -17,9 +17,11 @@ import numpy.typing as npt
 
 from stvc.codec.predictive_context import ContextGatherer
 from stvc.codec.predictive_front import PEAK, Cells, Front
+from stvc.codec.predictive_front_native import NativeFront
 from stvc.codec.predictive_layout import BANDS_BACK, Layout
 from stvc.codec.predictive_learning import Memory
 from stvc.codec.predictive_tables import EIGHTH
+from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -116,7 +118,8 @@ def walk(
         For the next date.
     """
     known = Cells(layout, references, first)
-    front = Front(known, len(references), max_error, memory, generation, networked=networked)
+    kind = Front if kernels is None else NativeFront
+    front = kind(known, len(references), max_error, memory, generation, networked=networked)
     gatherer = None
     if networked:
         gatherer = ContextGatherer(layout, len(references), 2 * max_error + 1)

@@ -1265,15 +1265,18 @@ PyMODINIT_FUNC PyInit__kernels(void)
     impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
     PyObject *walk = PyType_FromSpec(&stvc_walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
              *encoder = PyType_FromSpec(&encoder_spec),
-             *numbers = PyType_FromSpec(&stvc_numbers_spec);
-    if (!impossible || !walk || !decoder || !encoder || !numbers ||
+             *numbers = PyType_FromSpec(&stvc_numbers_spec),
+             *pixels = PyType_FromSpec(&stvc_walk_spec);
+    if (!impossible || !walk || !decoder || !encoder || !numbers || !pixels ||
         PyModule_AddFunctions(module, stvc_unit_functions) ||
         PyModule_AddFunctions(module, stvc_pixel_functions) ||
+        PyModule_AddFunctions(module, stvc_walk_functions) ||
         PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||
         PyModule_AddObjectRef(module, "Encoder", encoder) ||
         PyModule_AddObjectRef(module, "Numbers", numbers) ||
+        PyModule_AddObjectRef(module, "PixelWalk", pixels) ||
         PyModule_AddStringConstant(module, "SOURCES", STVC_SOURCES)) {
         Py_DECREF(module);
         module = NULL;
@@ -1282,5 +1285,6 @@ PyMODINIT_FUNC PyInit__kernels(void)
     Py_XDECREF(decoder);
     Py_XDECREF(encoder);
     Py_XDECREF(numbers);
+    Py_XDECREF(pixels);
     return module;
 }

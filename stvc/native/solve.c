@@ -3,20 +3,13 @@
  *
  * Each element goes through the same single operations in the same order as there: this file is
  * compiled without fused ones. Halves above the diagonal are enough, matrices are symmetric. */
-#include "kernels.h"
+#include "solve_lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const double WEIGHT_LIMIT = 1 << 18, LEAST_SPREAD = 1e-6;
-static const double SMALLEST = 1e-9, RIDGE = 1.05;
-
-/* As numpy: what is not a number stays so. */
-static inline double larger(double a, double b)
-{
-    return a < b ? b : a;
-}
 
 #define SUBTRACT                                                                                   \
     for (int64_t l = 0; l < n; l++)                                                                \
@@ -107,32 +100,7 @@ stvc_status nested_solve(const nested_system *s, const double *gram, const doubl
     return STVC_OK;
 }
 
-enum { K = LOCAL_VARIABLES, SIDE_BY_SIDE = 32 };
-
-/* Some systems side by side, (K, K + 1) of them, the right sides last. */
-static inline void solve_some(double s[K][K + 1][SIDE_BY_SIDE])
-{
-    enum { N = SIDE_BY_SIDE };
-    for (int i = 0; i < K; i++)
-        for (int p = 0; p < N; p++)
-            s[i][i][p] = larger(s[i][i][p], SMALLEST) * RIDGE;
-    for (int i = 0; i < K; i++) {
-        double scaled[K + 1][N];
-        for (int l = i + 1; l <= K; l++)
-            for (int p = 0; p < N; p++)
-                scaled[l][p] = s[i][l][p] / larger(s[i][i][p], SMALLEST);
-        for (int j = i + 1; j < K; j++)
-            for (int l = j; l <= K; l++)
-                for (int p = 0; p < N; p++)
-                    s[j][l][p] -= s[i][j][p] * scaled[l][p];
-        for (int l = i + 1; l <= K; l++)
-            memcpy(s[i][l], scaled[l], sizeof scaled[l]);
-    }
-    for (int i = K - 1; i > 0; i--)
-        for (int j = 0; j < i; j++)
-            for (int p = 0; p < N; p++)
-                s[j][K][p] -= s[j][i][p] * s[i][K][p];
-}
+enum { K = LOCAL_VARIABLES };
 
 #define SOLVE_ALL                                                                                  \
     double s[K][K + 1][SIDE_BY_SIDE];                                                              \
