@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_kernels import needs_kernels
+from native_kernels import needs_kernels, plain
 
-from stvc.codec import predictive_decisions, rangecoder_native, rangecoder_numpy
+from stvc.codec import (
+    predictive_decisions,
+    predictive_mixture,
+    rangecoder_native,
+    rangecoder_numpy,
+)
 from stvc.codec.predictive_context import FEATURES
 from stvc.codec.predictive_decisions import read_levels, write_levels
 from stvc.codec.predictive_mixture import (
@@ -16,6 +23,7 @@ from stvc.codec.predictive_mixture import (
     OUTPUTS,
     PARTS,
     Mixture,
+    level_bits,
     mixture_of,
 )
 from stvc.codec.predictive_network import WEIGHTS, outputs
@@ -89,6 +97,46 @@ def test_c_and_numpy_write_the_same_words(
         read = read_levels(module.Reader(payloads[0]), mixture)
         np.testing.assert_array_equal(read, levels)
     assert payloads[0] == payloads[1]
+
+
+@needs_kernels
+@pytest.mark.parametrize("pitch", PITCHES)
+@pytest.mark.parametrize("spread", [0, 60, 3000, 2**20])
+def test_c_and_numpy_form_the_same_mixtures(pitch: int, spread: int) -> None:
+    rng = np.random.default_rng(pitch)
+    for n, scales in ((0, (0, 9)), (1, (80, 150)), (300, (-90, 400)), (77, (-(2**20), 2**20))):
+        step = asked(rng, n, scales)
+        found = rng.normal(0, spread, (n, OUTPUTS)).astype(np.int32)
+        mixture = mixture_of(step, found, pitch)
+        wanted = plain(lambda f=found, s=step: mixture_of(s, f, pitch), predictive_mixture)
+        for name, value in vars(wanted).items():
+            np.testing.assert_array_equal(getattr(mixture, name), value)
+        levels = np.where(rng.random(n) < 0.8, levels_around(rng, step, pitch), 1 << 40)
+        np.testing.assert_array_equal(
+            level_bits(mixture, levels),
+            plain(lambda m=mixture, v=levels: level_bits(m, v), predictive_mixture),
+        )
+
+
+@needs_kernels
+def test_kernels_refuse_steps_that_disagree() -> None:
+    rng = np.random.default_rng(4)
+    step, found = asked(rng, 9, (80, 150)), np.zeros((9, OUTPUTS), np.int32)
+    for name in ("prediction", "scale", "copies"):
+        wrong = replace(step, **{name: getattr(step, name).copy()})
+        getattr(wrong, name).reshape(-1)[3] = 1 << 40
+        with pytest.raises(ValueError, match="outside"):
+            mixture_of(wrong, found, 1)
+    for name in ("scale", "copies"):
+        with pytest.raises(ValueError, match="aligned"):
+            mixture_of(replace(step, **{name: getattr(step, name)[..., :-1]}), found, 1)
+    with pytest.raises(ValueError, match="aligned"):
+        mixture_of(step, found[1:], 1)
+    for pitch in (0, -1, 1 << 20):
+        with pytest.raises(ValueError, match="outside"):
+            mixture_of(step, found, pitch)
+    with pytest.raises(ValueError, match="aligned"):
+        level_bits(mixture_of(step, found, 1), np.zeros(8, np.int64))
 
 
 @needs_kernels

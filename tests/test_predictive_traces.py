@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_kernels import needs_kernels
+from native_kernels import needs_kernels, plain
 
-from stvc.codec import predictive, predictive_decisions, rangecoder_native, rangecoder_numpy
+from stvc.codec import (
+    predictive,
+    predictive_decisions,
+    predictive_traces,
+    rangecoder_native,
+    rangecoder_numpy,
+)
 from stvc.codec.predictive import decode, encode
 from stvc.codec.predictive_decisions import read_levels, write_levels
 from stvc.codec.predictive_layout import layout_of
@@ -224,6 +231,35 @@ def asked(rng: np.random.Generator, bands: int = 2) -> tuple[Traces, Step, np.nd
     copies = rng.integers(0, 65536, (COPIES, 300))
     scale = rng.integers(60, 160, 300)
     return traces, Step(cells, band, prediction, scale, copies=copies), values
+
+
+@needs_kernels
+@pytest.mark.parametrize("seed", range(6))
+def test_c_and_numpy_find_the_same_coefficients(seed: int) -> None:
+    traces, step, values = asked(np.random.default_rng(seed))
+    found = traces.at(step, values)
+    wanted = plain(lambda: traces.at(step, values), predictive_traces)
+    assert len(wanted.closing)
+    for name in ("whole", "first", "shift", "closing", "constants", "usable", "group"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+
+
+@needs_kernels
+def test_kernels_refuse_pixels_outside() -> None:
+    traces, step, values = asked(np.random.default_rng(1))
+    row = traces._layout.row
+    for change in (
+        {"band": step.band + 2},
+        {"band": step.band - 1},
+        {"band": step.band[1:]},
+        {"cells": step.cells + (1 << 40)},
+        {"cells": -step.cells},
+        {"cells": step.cells // row * row},
+    ):
+        with pytest.raises(ValueError, match="outside|aligned"):
+            traces.at(replace(step, **change), values)
+    with pytest.raises(ValueError, match="aligned"):
+        traces.at(step, values[1:])
 
 
 @needs_kernels

@@ -23,6 +23,7 @@ from stvc.codec.predictive_tables import (
 )
 from stvc.codec.predictive_walk import Step
 from stvc.model.architecture import LOCATION_BITS, RESIDUAL_BITS
+from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -98,6 +99,8 @@ def mixture_of(step: Step, outputs: npt.NDArray[np.int32], pitch: int) -> Mixtur
         DN per level.
     """
     assert step.copies is not None
+    if kernels is not None:
+        return _form_native(step, step.copies, outputs, pitch)
     found = np.clip(outputs.T.astype(np.int64), -_OUTPUT_LIMIT, _OUTPUT_LIMIT)
     whole = step.whole
     size = SIZES[np.clip(step.scale, 0, LARGEST_SCALE)].astype(np.int64)
@@ -112,6 +115,31 @@ def mixture_of(step: Step, outputs: npt.NDArray[np.int32], pitch: int) -> Mixtur
     share = _falling()[below]
     weight = (share << _WEIGHT_BITS) // share.sum(0)
     return Mixture(location, _inverses()[rank] * pitch, copies, weight, _width(rank.max(0), pitch))
+
+
+def _form_native(step: Step, copies: I64, outputs: npt.NDArray[np.int32], pitch: int) -> Mixture:
+    """Do what `mixture_of` does on a native kernel."""
+    assert kernels is not None
+    n = len(step.prediction)
+    rows = PARTS, PARTS, COPIES, PARTS + COPIES
+    location, inverse, levels, weight = (np.empty((count, n), np.int64) for count in rows)
+    width = np.empty(n, np.int64)
+    kernels.form_mixture(
+        pitch,
+        np.ascontiguousarray(outputs, np.int32),
+        np.ascontiguousarray(step.prediction, np.int64),
+        np.ascontiguousarray(step.scale, np.int64),
+        np.ascontiguousarray(copies, np.int64),
+        SIZES,
+        _falling(),
+        _inverses(),
+        location,
+        inverse,
+        levels,
+        weight,
+        width,
+    )
+    return Mixture(location, inverse, levels, weight, width)
 
 
 def single(step: Step, rank: I64) -> Mixture:
@@ -144,12 +172,18 @@ def _width(rank: I64, pitch: int) -> I64:
 
 def level_bits(mixture: Mixture, levels: I64) -> npt.NDArray[np.float64]:
     """(n,) bits that `write_levels` will take, nearly."""
-    pixels, half = np.arange(len(levels)), 1 << mixture.width
-    inside = (levels >= -half) & (levels < half)
-    level = np.clip(levels, -half, half - 1)
-    mass = mass_below(mixture, pixels, level + 1) - mass_below(mixture, pixels, level)
+    if kernels is not None:
+        mass, outside = np.empty(len(levels), np.int64), np.empty(len(levels), bool)
+        kernels.level_masses(
+            *mixture.arrays(), np.ascontiguousarray(levels, np.int64), mass, outside
+        )
+    else:
+        pixels, half = np.arange(len(levels)), 1 << mixture.width
+        outside = (levels < -half) | (levels >= half)
+        level = np.clip(levels, -half, half - 1)
+        mass = mass_below(mixture, pixels, level + 1) - mass_below(mixture, pixels, level)
     bits = WHOLE_BITS - np.log2(np.maximum(mass, 1))
-    return np.where(inside, bits, _OUTSIDE_BITS)
+    return np.where(outside, _OUTSIDE_BITS, bits)
 
 
 def mass_below(mixture: Mixture, pixels: I64, level: I64) -> I64:

@@ -91,12 +91,13 @@ class Part:
         """Write it; ``flagged`` as for `BandCoding.write`."""
         writer.bits(self.first, 16)
         self.coding.write(writer, flagged=flagged)
+        source = self.source.astype(np.float64)
         for step, levels, mixture in self.coded:
             for chosen, by_mixture, leans in self.coding.ways(step):
                 asked, found = step.of(chosen), levels[chosen]
                 leaning = None
                 if leans and self.traces is not None:
-                    leaning = self.traces.at(asked, self.source)
+                    leaning = self.traces.at(asked, source)
                 if by_mixture and mixture is not None:
                     write_levels(writer, mixture.of(chosen), found, leaning)
                 elif leaning is not None:

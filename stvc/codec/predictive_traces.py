@@ -22,6 +22,7 @@ import numpy.typing as npt
 from stvc.codec.predictive_layout import MARGIN, Layout
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer
+from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -115,6 +116,8 @@ class Traces:
 
     def at(self, step: Step, values: F64 | I64) -> Leaning:
         """How the values of a step's pixels lean, given (size,) values of earlier cells."""
+        if kernels is not None:
+            return self._at_native(step, values)
         within = step.cells % self._layout.plane
         y, x = within // self._layout.row - MARGIN, within % self._layout.row - MARGIN
         first = ((step.band * 2 + (y & 1)) * 2 + (x & 1)) * (len(KNEES) + 1)
@@ -131,6 +134,38 @@ class Traces:
             constants_of(around),
             usable[:, closing],
             (step.band * self._groups + x // COLUMNS)[closing],
+            self,
+        )
+
+    def _at_native(self, step: Step, values: F64 | I64) -> Leaning:
+        """Do what `at` does on a native kernel."""
+        assert kernels is not None
+        n = len(step.cells)
+        first, shift, closing, group = (np.empty(n, np.int64) for _ in range(4))
+        constants, usable = np.empty(CONSTANTS * n, np.int64), np.empty(SUBBANDS * n, bool)
+        m = kernels.find_closing(
+            (*self._layout.shape[1:], MARGIN),
+            np.ascontiguousarray(step.cells, np.int64),
+            np.ascontiguousarray(step.band, np.int64),
+            np.ascontiguousarray(values, np.float64),
+            self._complete,
+            self._phase,
+            self._shift,
+            first,
+            shift,
+            closing,
+            constants,
+            usable,
+            group,
+        )
+        return Leaning(
+            step.whole,
+            first,
+            shift,
+            closing[:m],
+            constants[: CONSTANTS * m].reshape(CONSTANTS, m),
+            usable[: SUBBANDS * m].reshape(SUBBANDS, m),
+            group[:m],
             self,
         )
 

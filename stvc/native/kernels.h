@@ -289,6 +289,19 @@ typedef struct {
     int up;
 } traces_note;
 
+/* A step's pixels among the cells of a layout with margins. */
+typedef struct {
+    int64_t n, bands, height, width, margin;
+    const int64_t *cells, *band; /* (n,) */
+    const double *values;        /* DN of all cells */
+    const uint8_t *complete;     /* (3, height, width) */
+    const int64_t *phase, *shifts; /* (bands,) */
+} traces_step;
+
+/* Contexts (n,), shifts (n,) and, of the pixels that complete coefficients, which they are, their
+ * constants (8, count), usable (3, count) and groups. */
+stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *shift, int64_t *closing,
+                        int64_t *constants, uint8_t *usable, int64_t *group, int64_t *count);
 /* Whether all is within bounds that no sum or product leaves 63 bits with. */
 int traces_checked(const traces_batch *t);
 /* Of `count` values from `level` on, of the k-th pixel that completes coefficients. */
@@ -318,6 +331,26 @@ stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const trace
                            const int64_t *levels);
 stvc_status mixture_decode(range_decoder *d, const mixture_batch *m, const traces_batch *t,
                            int64_t *levels);
+
+/* Masses of n levels, 2**-38; `outside` of their intervals those of the nearest. */
+stvc_status mixture_masses(const mixture_batch *m, const int64_t *levels, int64_t *out,
+                           uint8_t *outside);
+
+/* ---- mixture_form.c ---- */
+
+enum { MIXTURE_OUTPUTS = 3 * MIXTURE_PARTS + MIXTURE_COPIES, MIXTURE_FALLING = 12 << 6 };
+
+/* What the pixel network says of n pixels, and what becomes of it. */
+typedef struct {
+    int64_t n, pitch;
+    const int32_t *outputs;                           /* (n, MIXTURE_OUTPUTS) */
+    const int64_t *prediction, *scale, *copied;       /* (n,), (n,), (3, n) DN */
+    const double *sizes;                              /* (CONTEXT_SIZES,) */
+    const int64_t *falling, *inverses;                /* (MIXTURE_FALLING,), (CONTEXT_SIZES,) */
+    int64_t *location, *inverse, *copies, *weight, *width; /* as in a `mixture_batch` */
+} mixture_form;
+
+stvc_status mixture_make(const mixture_form *f);
 
 /* ---- context.c ---- */
 

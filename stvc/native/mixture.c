@@ -245,6 +245,21 @@ done:
     return status;
 }
 
+stvc_status mixture_masses(const mixture_batch *m, const int64_t *levels, int64_t *out,
+                           uint8_t *outside)
+{
+    if (!checked(m, NULL))
+        return STVC_RANGE;
+    for (int64_t i = 0; i < m->n; i++) {
+        const int64_t half = (int64_t)1 << m->width[i], high = half - 1;
+        int64_t level = levels[i];
+        level = level < -half ? -half : level > high ? high : level;
+        out[i] = mass(m, i, level + 1) - mass(m, i, level);
+        outside[i] = level != levels[i];
+    }
+    return STVC_OK;
+}
+
 stvc_status mixture_encode(range_encoder *e, const mixture_batch *m, const traces_batch *t,
                            const int64_t *levels)
 {

@@ -38,6 +38,8 @@ extern PyType_Spec stvc_numbers_spec;
 /* The type of module_walk.c, and its functions. */
 extern PyType_Spec stvc_walk_spec;
 extern PyMethodDef stvc_walk_functions[];
+/* Functions of module_mixture.c. */
+extern PyMethodDef stvc_mixture_functions[];
 /* Functions of module_units.c, and its method of `Encoder`. */
 extern PyMethodDef stvc_unit_functions[];
 PyObject *stvc_encoder_unit(PyObject *object, PyObject *args);
