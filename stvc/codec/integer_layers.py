@@ -7,16 +7,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from stvc import config
 from stvc.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 LIMIT = 127
 """Activations and inputs are cut there."""
 FINER = 2
 """Bits by which the last layer's output is finer than activations."""
+SMALL = 1024
+"""Rows up to which native kernels are as fast as torch."""
 
 
 def load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -54,22 +60,7 @@ def layers(tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
 
     names = sorted({name.partition(".")[0] for name in tensors})
     if config.arithmetic() in ("fastest", "int8") and usable():
-        maps = []
-        for k, name in enumerate(names):
-            weight = tensors[f"{name}.weight"]
-            last = k == len(names) - 1
-            bits = tensors[f"{name}.bits"].double() - (FINER if last else 0)
-            scale = 2.0**-bits
-            base = OFFSET if k == 0 else 0
-            bias = tensors[f"{name}.bias"].double() - base * weight.double().sum(1)
-            added = 0.5 if last else scale / 4
-            # ^ a quarter of a unit turns rounding to even into rounding half up
-            dtype = torch.float32 if last else torch.uint8
-            maps.append(
-                product(
-                    weight, scale.float(), (bias * scale + added).float(), dtype, 0, base, LIMIT
-                )
-            )
+        maps = [product(*one) for one in _products(tensors)]
 
         def quick(x: Tensor) -> Tensor:
             h = x.view(torch.uint8) ^ OFFSET
@@ -95,3 +86,59 @@ def layers(tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         return plain[-1](h).to(torch.int32)
 
     return slow
+
+
+def small_layers(
+    tensors: Mapping[str, Tensor],
+) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]] | None:
+    """`layers` for at most `SMALL` rows, without torch's cost per call; None: no kernels for it."""
+    import torch
+
+    from stvc.model.int8 import usable
+    from stvc.model.int8_passes import OFFSET
+    from stvc.model.int8_product import LEVEL, layer
+    from stvc.native import kernels
+
+    if kernels is None or not LEVEL or config.arithmetic() not in ("fastest", "int8"):
+        return None
+    if not usable():
+        return None
+    multiply = kernels.multiply
+    fixed = []
+    for weight, scale, bias, dtype, offset, _, top in _products(tensors):
+        kind = np.uint8 if dtype == torch.uint8 else np.float32
+        fixed.append((layer(weight, scale, bias, dtype, offset, top), len(weight), kind))
+
+    def quick(x: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+        h: npt.NDArray[np.generic] = x.view(np.uint8) ^ np.uint8(OFFSET)
+        for one, outputs, kind in fixed:
+            out = np.empty((len(x), outputs), kind)
+            multiply(one, h, out)
+            h = out
+        return np.asarray(np.floor(h), np.int32)
+
+    return quick
+
+
+def _products(
+    tensors: Mapping[str, Tensor],
+) -> list[tuple[Tensor, Tensor, Tensor, torch.dtype, int, int, int]]:
+    """Arguments of `stvc.model.int8_product.product`, layer by layer."""
+    import torch
+
+    from stvc.model.int8_passes import OFFSET
+
+    names = sorted({name.partition(".")[0] for name in tensors})
+    found = []
+    for k, name in enumerate(names):
+        weight = tensors[f"{name}.weight"]
+        last = k == len(names) - 1
+        bits = tensors[f"{name}.bits"].double() - (FINER if last else 0)
+        scale = 2.0**-bits
+        base = OFFSET if k == 0 else 0
+        bias = tensors[f"{name}.bias"].double() - base * weight.double().sum(1)
+        added = 0.5 if last else scale / 4
+        # ^ a quarter of a unit turns rounding to even into rounding half up
+        dtype = torch.float32 if last else torch.uint8
+        found.append((weight, scale.float(), (bias * scale + added).float(), dtype, 0, base, LIMIT))
+    return found

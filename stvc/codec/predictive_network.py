@@ -38,6 +38,13 @@ def _layers(first: int) -> Callable[[Tensor], Tensor]:
     return integer_layers.layers(integer_layers.load_weights(*WEIGHTS[first]))
 
 
+@lru_cache(maxsize=2)
+def _small_layers(
+    first: int,
+) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]] | None:
+    return integer_layers.small_layers(integer_layers.load_weights(*WEIGHTS[first]))
+
+
 def outputs(seen: npt.NDArray[np.int8], generation: int) -> npt.NDArray[np.int32]:
     """Ask the network.
 
@@ -53,9 +60,13 @@ def outputs(seen: npt.NDArray[np.int8], generation: int) -> npt.NDArray[np.int32
     array, (n, OUTPUTS) int32
         See `stvc.codec.predictive_mixture.mixture_of`.
     """
+    first = max(g for g in WEIGHTS if g <= generation)
+    small = _small_layers(first) if len(seen) <= integer_layers.SMALL else None
+    if small is not None:
+        return small(seen)
     import torch
 
     from stvc.model.arithmetic import exact_products
 
     with exact_products():
-        return _layers(max(g for g in WEIGHTS if g <= generation))(torch.from_numpy(seen)).numpy()
+        return _layers(first)(torch.from_numpy(seen)).numpy()
