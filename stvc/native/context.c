@@ -1,17 +1,20 @@
 /* Inputs of the pixel network: `ContextGatherer` of stvc/codec/predictive_context.py. */
-#include "kernels.h"
+#include "walk_lanes.h"
 
-#include <math.h>
-#include <string.h>
+enum { MOST = 127, ONE = 32, MIDDLE_SCALE = 90 };
 
-enum { MOST = 127, ONE = 32, MIDDLE_SCALE = 90, MANTISSA_SHIFT = 48, BIAS = 1023 * 16 };
-
-/* 16 log2 of an integer >= 1, the mantissa taken as linear. */
-static inline int64_t log16(double v)
+/* Differences in logarithmic units of the error that is expected. */
+STVC_CLONES
+static void compand(const double *restrict d, double size, int8_t *restrict in)
 {
-    int64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return (bits >> MANTISSA_SHIFT) - BIAS;
+    const double rank = log16(size);
+    int32_t found[CONTEXT_DIFFERENCES];
+    for (int k = 0; k < CONTEXT_DIFFERENCES; k++) {
+        const double far = log16(fabs(d[k]) + size) - rank, cut = far < MOST ? far : MOST;
+        found[k] = (int32_t)(d[k] < 0 ? -cut : cut);
+    }
+    for (int k = 0; k < CONTEXT_DIFFERENCES; k++)
+        in[k] = (int8_t)found[k];
 }
 
 static inline int8_t cut(int64_t v)
@@ -81,13 +84,8 @@ stvc_status pixel_context(const context_batch *c, int8_t *out)
             *to++ = (v[c->changed_offsets[k]] - v[c->unchanged_offsets[k]]) * 8;
 
         const double size = c->sizes[scale < 0 ? 0 : scale >= CONTEXT_SIZES ? CONTEXT_SIZES - 1 : scale];
-        const int64_t rank = log16(size);
         int8_t *in = out + i * CONTEXT_FEATURES;
-        for (int k = 0; k < CONTEXT_DIFFERENCES; k++) {
-            int64_t far = log16(fabs(d[k]) + size) - rank;
-            far = far < MOST ? far : MOST;
-            in[k] = (int8_t)(d[k] < 0 ? -far : far);
-        }
+        compand(d, size, in);
         int8_t *flag = in + CONTEXT_DIFFERENCES;
         memset(flag, 0, CONTEXT_FEATURES - CONTEXT_DIFFERENCES);
         const int64_t band = cell / c->plane - CONTEXT_BACK, inside = cell % c->plane;

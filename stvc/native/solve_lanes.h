@@ -11,7 +11,7 @@ enum { SIDE_BY_SIDE = 16 };
 static const double SMALLEST = 1e-9, RIDGE = 1.05;
 
 /* As numpy: what is not a number stays so. */
-static inline double larger(double a, double b)
+STVC_INLINE double larger(double a, double b)
 {
     return a < b ? b : a;
 }

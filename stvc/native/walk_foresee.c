@@ -1,7 +1,8 @@
 /* What a step's pixels are expected to be: `Front.foresee` of stvc/codec/predictive_front.py and
  * `LocalCorrection.correct` of predictive_local.py. */
-#include "solve_lanes.h"
 #include "walk_lanes.h"
+
+#include "solve_lanes.h" /* behind what walk_lanes.h tells the compiler */
 
 enum { NEAR = 10, BLENDED = 6, CROSS = 5, ACROSS = 2 * CROSS + 1, BESIDE = 3 };
 enum { WEIGHT_BITS = 14, SCALE_BITS = 12, LOCAL_BITS = 12 };
@@ -89,18 +90,51 @@ STVC_INLINE void set_features(const pixel_walk *w, const walk_block *b,
             b->rows[k * WALK_LANES + p] -= mean[p];
 }
 
+/* Sums of rows times weights, some sets of them (sets, WALK_LANES); left alone, compilers go along
+ * the rows, not the lanes. */
+STVC_INLINE void weigh(const double *weights, int sets, int64_t count, const double *rows,
+                       double *sums)
+{
+#if defined(__GNUC__)
+    typedef double four __attribute__((vector_size(32), aligned(8), may_alias));
+    for (int at = 0; at < WALK_LANES; at += 8) {
+        four first[WALK_PREDICTORS] = {{0}}, second[WALK_PREDICTORS] = {{0}};
+        for (int64_t k = 0; k < count; k++) {
+            const four a = *(const four *)(rows + k * WALK_LANES + at);
+            const four b = *(const four *)(rows + k * WALK_LANES + at + 4);
+            for (int v = 0; v < sets; v++) {
+                first[v] += weights[v * count + k] * a;
+                second[v] += weights[v * count + k] * b;
+            }
+        }
+        for (int v = 0; v < sets; v++) {
+            memcpy(sums + v * WALK_LANES + at, &first[v], sizeof first[v]);
+            memcpy(sums + v * WALK_LANES + at + 4, &second[v], sizeof second[v]);
+        }
+    }
+#else
+    for (int v = 0; v < sets; v++)
+        LANES(p) {
+            double sum = 0;
+            for (int64_t k = 0; k < count; k++)
+                sum += weights[v * count + k] * rows[k * WALK_LANES + p];
+            sums[v * WALK_LANES + p] = sum;
+        }
+#endif
+}
+
 STVC_INLINE void predict(const pixel_walk *w, const walk_block *b)
 {
     const double *weights = w->weights + b->band * WALK_PREDICTORS * w->features;
     const double *mean = row_of(w, b, ROW_MEAN);
-    for (int v = 0; v < WALK_PREDICTORS; v++, weights += w->features) {
-        double sum[WALK_LANES] = {0}, *each = row_of(w, b, ROW_EACH + v);
-        for (int64_t k = 0; k < w->features; k++)
-            LANES(p)
-                sum[p] += weights[k] * b->rows[k * WALK_LANES + p];
+    double sums[WALK_PREDICTORS][WALK_LANES];
+    weigh(weights, WALK_PREDICTORS, w->features, b->rows, *sums);
+    for (int v = 0; v < WALK_PREDICTORS; v++) {
+        double *each = row_of(w, b, ROW_EACH + v);
         LANES(p)
-            each[p] = clip(rounded_down(sum[p] * (1.0 / (1 << (WEIGHT_BITS - 3)))) + mean[p] * 8, 0,
-                           PEAK * 8);
+            each[p] = clip(rounded_down(sums[v][p] * (1.0 / (1 << (WEIGHT_BITS - 3)))) +
+                               mean[p] * 8,
+                           0, PEAK * 8);
     }
 }
 
@@ -218,10 +252,8 @@ STVC_INLINE void set_contexts(const pixel_walk *w, const walk_block *b, const su
         LANES(p)
             to[13 + r][p] = log16(1 + slopes[r][p]);
     const double *weights = w->scale_weights + b->band * w->contexts;
-    double sum[WALK_LANES] = {0}, *scale = row_of(w, b, ROW_SCALE), *slope = row_of(w, b, ROW_SLOPE);
-    for (int64_t k = 0; k < w->contexts; k++)
-        LANES(p)
-            sum[p] += weights[k] * to[k][p];
+    double sum[WALK_LANES], *scale = row_of(w, b, ROW_SCALE), *slope = row_of(w, b, ROW_SLOPE);
+    weigh(weights, 1, w->contexts, *to, sum);
     LANES(p)
         scale[p] = rounded_down(sum[p] * (1.0 / (1 << SCALE_BITS)));
     LANES(p)

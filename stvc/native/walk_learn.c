@@ -150,17 +150,17 @@ STVC_INLINE void lay_out(const double *columns, int64_t count, double limit, con
                          const double *last, int64_t wide, int64_t lanes, double *restrict rows,
                          double *restrict weighted)
 {
-    for (int64_t k = 0; k < count; k++, columns += WALK_LANES, weighted += WALK_LANES) {
-        double column[WALK_LANES];
+    double cut[WALK_FEATURES * WALK_LANES];
+    for (int64_t k = 0; k < count * WALK_LANES; k++)
+        cut[k] = clip(columns[k], -limit, limit);
+    for (int64_t k = 0; k < count * WALK_LANES; k += WALK_LANES)
         LANES(p)
-            column[p] = clip(columns[p], -limit, limit);
-        LANES(p)
-            weighted[p] = column[p] * weight[p];
-        for (int64_t p = 0; p < lanes; p++)
-            rows[p * wide + k] = column[p];
-    }
-    for (int64_t p = 0; p < lanes; p++)
+            weighted[k + p] = cut[k + p] * weight[p];
+    for (int64_t p = 0; p < lanes; p++) {
+        for (int64_t k = 0; k < count; k++)
+            rows[p * wide + k] = cut[k * WALK_LANES + p];
         rows[p * wide + count] = last[p];
+    }
 }
 
 STVC_CLONES
