@@ -49,6 +49,10 @@ class BandCoding:
     def ways(self, step: Step) -> Iterator[tuple[Bool, bool, bool]]:
         """Which of a step's pixels, whether by mixtures of the network, whether leaning."""
         told = self.told or [BandTraces()] * len(self.by_mixture)
+        of_bands = {(bool(m), t.any) for m, t in zip(self.by_mixture, told, strict=True)}
+        if len(of_bands) == 1:
+            yield np.ones(len(step.band), bool), *of_bands.pop()
+            return
         leans = np.array([band.any for band in told], bool)[step.band]
         mixed = self.by_mixture[step.band]
         for by_mixture in (True, False):

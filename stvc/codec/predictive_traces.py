@@ -46,6 +46,8 @@ CONSTANTS = 8
 PRIOR = (8, 4, 2, 2)
 """Of the classes, in 16ths, where nothing was lost."""
 
+_CLASS_OF = np.array([3, 0, 1, 0, 2, 0, 1, 0], np.int64)
+"""By the three lowest bits."""
 _PHASES = 4
 _ONE = 256
 """What one observation counts."""
@@ -203,9 +205,7 @@ def coefficients(constants: I64, value: I64) -> I64:
 
 def class_of(coefficient: I64) -> I64:
     """Of coefficients other than 0."""
-    return np.where(
-        coefficient & 1, 0, np.where(coefficient & 2, 1, np.where(coefficient & 4, 2, 3))
-    )
+    return np.asarray(_CLASS_OF[coefficient & 7])
 
 
 @dataclass(frozen=True)

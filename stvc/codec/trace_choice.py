@@ -66,13 +66,14 @@ def _phase_gains(band: I64, usable: Bool) -> F64:
         return gains
     padded = np.pad(band, ((SUPPORT - 1, 0), (SUPPORT - 1, 0)), mode="edge")
     for phase in range(4):
-        rows = np.arange(phase >> 1, h, 2)[:, None]
-        columns = np.arange(phase & 1, w, 2)[None, :]
-        reach = range(SUPPORT)
-        around = np.stack([np.stack([padded[rows + k, columns + j] for j in reach]) for k in reach])
-        made = coefficients(constants_of(around), band[rows, columns])
+        y, x = phase >> 1, phase & 1
+        rows, columns = np.arange(y, h, 2)[:, None], np.arange(x, w, 2)[None, :]
+        here = np.s_[y : y + 2 * len(rows) : 2, x : x + 2 * columns.size : 2]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (SUPPORT, SUPPORT))
+        around = windows[here].transpose(2, 3, 0, 1)
+        made = coefficients(constants_of(around), band[here])
         block = rows // _BLOCK * (w // _BLOCK + 1) + columns // _BLOCK
-        some = usable[:, rows, columns] & (made != 0)
+        some = usable[:, *here] & (made != 0)
         kind = (block * SUBBANDS + np.arange(SUBBANDS)[:, None, None]) * CLASSES + class_of(made)
         counts = np.bincount(kind[some], minlength=CLASSES).astype(np.float64)
         counts = np.pad(counts, (0, -len(counts) % CLASSES)).reshape(-1, CLASSES)
