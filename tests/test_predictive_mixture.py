@@ -205,12 +205,6 @@ def test_any_words_read_or_raise(payload: bytes, seed: int) -> None:
     assert np.abs(levels).max() <= 1 << 17
 
 
-def clear() -> None:
-    """Forget layers that were prepared."""
-    predictive_network._layers.cache_clear()
-    predictive_network._small_layers.cache_clear()
-
-
 @pytest.mark.parametrize("generation", WEIGHTS)
 def test_all_arithmetics_give_the_same_outputs(
     generation: int, monkeypatch: pytest.MonkeyPatch
@@ -222,20 +216,20 @@ def test_all_arithmetics_give_the_same_outputs(
     assert wanted.std() > 1
     for arithmetic in ("float32", "int32", "int8"):
         monkeypatch.setenv("STVC_ARITHMETIC", arithmetic)
-        clear()
+        predictive_network._layers.cache_clear()
         np.testing.assert_array_equal(outputs(seen, generation), wanted)
         many = np.concatenate([seen] * 4)
         np.testing.assert_array_equal(outputs(many, generation)[-300:], wanted)
-    clear()
+    predictive_network._layers.cache_clear()
 
 
 def test_damaged_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = WEIGHTS[5]
     monkeypatch.setitem(WEIGHTS, 5, (path, "0" * 64))
-    clear()
+    predictive_network._layers.cache_clear()
     with pytest.raises(ModelError, match=path.name):
         outputs(np.zeros((1, FEATURES), np.int8), 5)
-    clear()
+    predictive_network._layers.cache_clear()
 
 
 def test_generations_keep_their_networks() -> None:

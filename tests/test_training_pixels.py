@@ -72,7 +72,9 @@ def test_written_weights_take_the_bits_that_training_saw(
     train_pixels.write(net, tmp_path)
     tensors = load_file(tmp_path / train_pixels.NAME)
     layers = integer_layers.layers(tensors)
-    monkeypatch.setattr(predictive_network, "_layers", lambda _: layers)
+    monkeypatch.setattr(
+        predictive_network, "_layers", lambda _: lambda seen: layers(torch.from_numpy(seen)).numpy()
+    )
     monkeypatch.setattr(predictive, "_cheaper", lambda plain, _: plain >= 0)
     frames = scenes.ground(4, 2, 4, (64, 64))
     with train_pixels.recorded() as seen:

@@ -18,8 +18,6 @@ from stvc.codec import integer_layers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
-
 WEIGHTS = {
     5: (
         Path(__file__).parent / "pixels-1.safetensors",
@@ -34,15 +32,23 @@ WEIGHTS = {
 
 
 @lru_cache(maxsize=2)
-def _layers(first: int) -> Callable[[Tensor], Tensor]:
-    return integer_layers.layers(integer_layers.load_weights(*WEIGHTS[first]))
-
-
-@lru_cache(maxsize=2)
-def _small_layers(
+def _layers(
     first: int,
-) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]] | None:
-    return integer_layers.small_layers(integer_layers.load_weights(*WEIGHTS[first]))
+) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]]:
+    import torch
+
+    from stvc.model.arithmetic import exact_products
+
+    tensors = integer_layers.load_weights(*WEIGHTS[first])
+    small, many = integer_layers.small_layers(tensors), integer_layers.layers(tensors)
+
+    def found(seen: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+        if small is not None and len(seen) <= integer_layers.SMALL:
+            return small(seen)
+        with exact_products():
+            return many(torch.from_numpy(seen)).numpy()
+
+    return found
 
 
 def outputs(seen: npt.NDArray[np.int8], generation: int) -> npt.NDArray[np.int32]:
@@ -60,13 +66,4 @@ def outputs(seen: npt.NDArray[np.int8], generation: int) -> npt.NDArray[np.int32
     array, (n, OUTPUTS) int32
         See `stvc.codec.predictive_mixture.mixture_of`.
     """
-    first = max(g for g in WEIGHTS if g <= generation)
-    small = _small_layers(first) if len(seen) <= integer_layers.SMALL else None
-    if small is not None:
-        return small(seen)
-    import torch
-
-    from stvc.model.arithmetic import exact_products
-
-    with exact_products():
-        return _layers(first)(torch.from_numpy(seen)).numpy()
+    return _layers(max(g for g in WEIGHTS if g <= generation))(seen)
