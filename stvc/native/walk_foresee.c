@@ -180,7 +180,7 @@ STVC_INLINE void correct(const pixel_walk *w, const walk_block *b, const surroun
             told[(v - 1) * WALK_LANES + p] = each[v * WALK_LANES + p] - each[p];
     memcpy(told + (WALK_PREDICTORS - 1) * WALK_LANES, s->beside, sizeof s->beside);
     double *last = told + (K - 1) * WALK_LANES;
-    const double *relief = b->rows + w->groups[2 * WALK_BACK] * WALK_LANES;
+    const double *relief = b->rows + (w->references ? w->groups[2 * WALK_BACK] : 0) * WALK_LANES;
     if (w->references)
         LANES(p)
             last[p] = relief[p] * 8;
@@ -316,7 +316,8 @@ stvc_status walk_fill(const pixel_walk *w, double *out)
         for (int64_t at = bounds[band]; at < bounds[band + 1]; at += WALK_LANES, number++) {
             const walk_block b = block_at(w, w->step, band, at, bounds[band + 1], number);
             const double *mean = row_of(w, &b, ROW_MEAN);
-            const double *center = b.rows + w->groups[2 * WALK_BACK] * WALK_LANES;
+            const int64_t first = w->references ? w->groups[2 * WALK_BACK] : 0;
+            const double *center = b.rows + first * WALK_LANES;
             const double *north = center + 2 * WALK_LANES;
             for (int64_t p = 0; p < b.count; p++) {
                 out[at + p] = mean[p];
