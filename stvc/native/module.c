@@ -1263,10 +1263,10 @@ PyMODINIT_FUNC PyInit__kernels(void)
     if (!module)
         return NULL;
     impossible = PyErr_NewException("stvc.native._kernels.ImpossibleBits", NULL, NULL);
-    PyObject *walk = PyType_FromSpec(&stvc_walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
+    PyObject *walk = PyType_FromSpec(&stvc_mask_walk_spec), *decoder = PyType_FromSpec(&decoder_spec),
              *encoder = PyType_FromSpec(&encoder_spec),
              *numbers = PyType_FromSpec(&stvc_numbers_spec),
-             *pixels = PyType_FromSpec(&stvc_walk_spec);
+             *pixels = PyType_FromSpec(&stvc_pixel_walk_spec);
     if (!impossible || !walk || !decoder || !encoder || !numbers || !pixels ||
         PyModule_AddFunctions(module, stvc_unit_functions) ||
         PyModule_AddFunctions(module, stvc_pixel_functions) ||

@@ -32,11 +32,11 @@ typedef struct {
 } Encoder;
 
 /* The type of module_masks.c. */
-extern PyType_Spec stvc_walk_spec;
+extern PyType_Spec stvc_mask_walk_spec;
 /* The type of module_numbers.c. */
 extern PyType_Spec stvc_numbers_spec;
 /* The type of module_walk.c, and its functions. */
-extern PyType_Spec stvc_walk_spec;
+extern PyType_Spec stvc_pixel_walk_spec;
 extern PyMethodDef stvc_walk_functions[];
 /* Functions of module_mixture.c. */
 extern PyMethodDef stvc_mixture_functions[];

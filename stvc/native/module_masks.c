@@ -145,5 +145,5 @@ static PyType_Slot walk_slots[] = {
     {Py_tp_doc, "MaskWalk(weights int16, classes, count, frequencies float32, (H, W), chunk, "
                 "before uint8 or None, symbols uint8, network int16 or None, second uint8 or None)"},
     {0}};
-PyType_Spec stvc_walk_spec = {"stvc.native._kernels.MaskWalk", sizeof(MaskWalk), 0,
+PyType_Spec stvc_mask_walk_spec = {"stvc.native._kernels.MaskWalk", sizeof(MaskWalk), 0,
                                 Py_TPFLAGS_DEFAULT, walk_slots};

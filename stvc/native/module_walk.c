@@ -211,7 +211,7 @@ static PyType_Slot walk_slots[] = {
     {Py_tp_methods, walk_methods},
     {Py_tp_doc, "Predicts and learns step by step; see stvc.codec.predictive_front_native."},
     {0}};
-PyType_Spec stvc_walk_spec = {"stvc.native._kernels.PixelWalk", sizeof(PixelWalk), 0,
+PyType_Spec stvc_pixel_walk_spec = {"stvc.native._kernels.PixelWalk", sizeof(PixelWalk), 0,
                               Py_TPFLAGS_DEFAULT, walk_slots};
 
 static PyObject *walk_room(PyObject *self, PyObject *args)
