@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.frame_decoder import FrameDecoder
-from stvc.codec.place import Place, nodata_of, tiles_of
+from stvc.codec.place import Place, nodata_of
 from stvc.codec.references import NEVER
 from stvc.errors import RadiometryError
 from stvc.radiometry import denies_offset, suspect_offset
@@ -85,7 +85,7 @@ def _known(
     bands, height, width = place.grids[group].shape
     pixels = np.zeros((bands, -(-height // step), -(-width // step)), np.uint16)
     seen = np.zeros(pixels.shape[1:], np.bool_)
-    for tile in tiles_of(place.grids[group]):
+    for tile in place.tiles(group):
         state = decoder.state(latest, group, tile)
         h, w = tile.size
         rows, columns = (

@@ -10,7 +10,6 @@ from stvc._recall import Walked, keep, key_of, recall
 from stvc.archive import ArchiveReader
 from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_decoder import FrameDecoder
-from stvc.codec.place import tiles_of
 from stvc.codec.structure import Link, walk_to
 from stvc.header import OpenPlace
 
@@ -75,7 +74,7 @@ def keep_newest(path: Path, links: Sequence[Link], decoder: FrameDecoder) -> Non
     with ArchiveReader.open(path) as reader:
         newest = max(range(len(reader.frames)), key=lambda k: (reader.frames[k].time, k))
         states = decoder._states.get(newest, {})
-        tiles = sum(len(tiles_of(grid)) for grid in decoder.place.grids)
+        tiles = sum(len(decoder.place.tiles(g)) for g in range(len(decoder.place.grids)))
         # Of tiles that were coded elsewhere, nothing is known here.
         if len(states) == tiles and newest in decoder._classes:
             keep(key_of(reader, newest, links), (states, decoder._classes[newest]))

@@ -12,7 +12,6 @@ import numpy as np
 
 from stvc.archive import ArchiveReader, FrameRecord, Kind, UnitKey
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
-from stvc.codec.place import tiles_of
 from stvc.header import is_external, read_format, read_hashes, samples_of
 from stvc.learned_gain import far_from_model, known_gain
 from stvc.versions import BASELINE_KEYS, PRODUCT_KEYS, superseded
@@ -47,7 +46,7 @@ def describe(reader: ArchiveReader, opened: OpenPlace, path: Path | str) -> dict
         mine = _Errors()
         size = masks[index]
         for g, grid in enumerate(grids):
-            for tile in tiles_of(grid):
+            for tile in place.tiles(g):
                 unit = reader.units.get(UnitKey(Kind.PIXELS, index, g, tile.index))
                 if unit is not None:
                     alone = stats.clear_share * len(grid.y) * len(grid.x)

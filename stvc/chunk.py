@@ -46,7 +46,7 @@ from stvc.codec.encoder import encode_frames, fit_klts
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import pack_link
 from stvc.codec.mask_coder import decode_mask, encode_mask
-from stvc.codec.place import SECONDS_PER_DAY, Place, Settings, nodata_of, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, Settings, nodata_of
 from stvc.codec.spectral import Klt
 from stvc.codec.structure import Planned, chain, plan_frames
 from stvc.errors import CorruptError, CorruptInputError
@@ -106,7 +106,7 @@ def encode_chunk(pixels: U16, settings: ChunkSettings) -> bytes:
     out = [pack_head(shape, settings, klt, model.generation)]
     for frame in range(shape[0]):
         out.append(optional(units.get(UnitKey(Kind.MASK, frame, 1, 0))))
-        for tile in tiles_of(grid):
+        for tile in place.tiles(0):
             payload = units[UnitKey(Kind.PIXELS, frame, 0, tile.index)]
             out += [varint(len(payload)), payload]
     # A bound of 0 keeps every 0 by itself; any other decodes imaged pixels to 1 at least.
@@ -151,7 +151,7 @@ def decode_chunk(payload: bytes, shape: Shape | None = None) -> U16:
         mask = parser.optional()
         if mask is not None:
             units[UnitKey(Kind.MASK, frame, 1, 0)] = mask
-        for tile in tiles_of(grid):
+        for tile in place.tiles(0):
             units[UnitKey(Kind.PIXELS, frame, 0, tile.index)] = parser.take(parser.varint())
     plan = _plan(frames, head.settings, place)
     held = _Held(units, tuple(_record(k, p, head.settings) for k, p in enumerate(plan)))

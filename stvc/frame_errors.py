@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from stvc.archive import Kind, UnitKey
 from stvc.codec.frame_stats import FrameStats, mean_squared_error
-from stvc.codec.place import tiles_of
 from stvc.errors import CorruptInputError
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def frame_errors(archive: Archive, times: Any, band: str) -> tuple[F64, F64]:
             )
         alone = FrameStats.unpack(reader.frames[frame].stats).clear_share
         square, count, worst = 0.0, 0.0, 0
-        for tile in tiles_of(grid):
+        for tile in place.tiles(group):
             unit = reader.units.get(UnitKey(Kind.PIXELS, frame, group, tile.index))
             if unit is None or not unit.stats[1]:
                 continue

@@ -90,7 +90,7 @@ def test_three_groups_under_masks_of_any_grid(tmp_path: Path, mask: str, suffix:
 
 
 def test_tiles_of_a_large_grid_meet(tmp_path: Path) -> None:
-    ds = scenes.dataset(2, (24, 270), groups={"": ("B02", "B08")})
+    ds = scenes.dataset(2, (24, 390), groups={"": ("B02", "B08")})
     decoded = round_trip(ds, tmp_path / "a.stvc", max_error=25)
     for band in ("B02", "B08"):
         assert np.abs(errors_of(ds, decoded, band)).max() <= 25

@@ -82,7 +82,7 @@ def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four tiles at 10 m and one at 20 m."""
     path = tmp_path_factory.mktemp("tiled") / "tiled.stvc"
     groups = {"": ("B02", "B08"), "20": ("B11",)}
-    ds = scenes.dataset(3, (264, 272), groups=groups, mask="mask", cloudy=(1,), seed=34)
+    ds = scenes.dataset(3, (392, 400), groups=groups, mask="mask", cloudy=(1,), seed=34)
     stvc.encode(ds, path, quality=30, effort="fast")
     return path
 
@@ -108,7 +108,7 @@ def test_damage_is_told_in_order_side_by_side(
     broken = {1, 3}
 
     def fails(payload: bytes, context: object, state: ReferenceState, model: object) -> object:
-        if state.shape == (8, 16) or (state.shape == (256, 16) and 1 in broken):
+        if state.shape == (136, 144) or (state.shape == (256, 144) and 1 in broken):
             raise CorruptError(f"no symbols for a tile of {state.shape}")
         return real(payload, context, state, model)  # type: ignore[arg-type]
 

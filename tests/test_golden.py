@@ -14,6 +14,7 @@ import pytest
 
 import stvc
 from stvc.model.weights import default_model_id
+from stvc.native import kernels
 
 HOME = Path(__file__).parent / "golden"
 TOOL = Path(__file__).parents[1] / "tools" / "make_golden.py"
@@ -56,6 +57,8 @@ def test_golden_archives_encode_alike(path: Path, tool: ModuleType, tmp_path: Pa
     shipped = {default_model_id(), default_model_id("fast")}
     if not newest or expected(path)["model"] not in shipped:
         return  # another model or bit stream wrote it: only decoding is promised
+    if kernels is None and path.stem in tool.SEARCHED:
+        return
     tool.encode(path.stem, tmp_path / "again.stvc")
     assert (tmp_path / "again.stvc").read_bytes() == path.read_bytes()
 

@@ -105,7 +105,7 @@ def test_a_monitored_place_is_shared_by_the_cluster(
     for name, executor in (("here", None), ("there", Cluster(address, run_scripted))):
         (tmp_path / name).mkdir()
         farm: Farm = make_farm(tmp_path / name, monkeypatch, capsys)
-        farm.service.widen("east", 264)
+        farm.service.widen("east", 392)
         with monkeypatch.context() as patch:
             if executor is not None:
                 patch.setattr(runner, "_executor", lambda options, chosen=executor: chosen)

@@ -25,9 +25,9 @@ CHAINS = 64
 
 @pytest.fixture(scope="module")
 def tiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four tiles of two dates, three of them slivers."""
+    """Four tiles of two dates."""
     path = tmp_path_factory.mktemp("tiled") / "tiles.stvc"
-    ds = scenes.dataset(2, (264, 264), groups={"": ("B04",)}, mask="mask")
+    ds = scenes.dataset(2, (392, 392), groups={"": ("B04",)}, mask="mask")
     stvc.encode(ds, path, quality=5)
     return path
 
@@ -122,10 +122,25 @@ def test_a_tiny_cache_costs_time_and_nothing_else(
 
 def test_chunks_follow_key_frames_and_tiles(tiled: Path, series: Path) -> None:
     ds = xr.open_dataset(tiled, engine="stvc", chunks={})
-    assert ds.B04.chunks == ((2,), (256, 8), (256, 8))
-    assert ds.mask.chunks == ((2,), (264,), (264,))
+    assert ds.B04.chunks == ((2,), (256, 136), (256, 136))
+    assert ds.mask.chunks == ((2,), (392,), (392,))
     ds = xr.open_dataset(series, engine="stvc", chunks={})
     assert ds.B04.chunks == ((16, 2), (8,), (8,))
+
+
+@pytest.mark.parametrize(
+    ("width", "chunks"),
+    [(264, (264,)), (383, (383,)), (384, (256, 128)), (600, (256, 344)), (700, (256, 256, 188))],
+)
+def test_a_narrow_rest_is_no_chunk(tmp_path: Path, width: int, chunks: tuple[int, ...]) -> None:
+    ds = scenes.dataset(1, (8, width), groups={"": ("B04",)})
+    stvc.encode(ds, tmp_path / "a.stvc", quality=5)
+    found = xr.open_dataset(tmp_path / "a.stvc", engine="stvc", chunks={}, mask_and_scale=False)
+    assert found.B04.chunks == ((1,), (8,), chunks)
+    before = decode_counts()
+    last = found.B04[:, :, -1].compute()
+    assert (decode_counts() - before).units == 1
+    np.testing.assert_array_equal(last, whole(tmp_path / "a.stvc").B04[:, :, -1])
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])

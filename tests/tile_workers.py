@@ -15,7 +15,7 @@ import stvc
 from stvc.codec.tile_job import CodedTile, TileJob, work
 from stvc.monitor.cluster import on_workers
 
-WIDE = (8, 264)
+WIDE = (8, 392)
 """Two tiles, one of them narrow."""
 
 

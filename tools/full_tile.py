@@ -205,14 +205,13 @@ def tiles(task: Task) -> dict[str, Any]:
 
     from stvc.archive import ArchiveReader, Kind, UnitKey
     from stvc.codec.frame_stats import error_stats
-    from stvc.codec.place import tiles_of
     from stvc.header import open_place
 
     mosaic, clock, unlike = Mosaic(task.cube, task.side, range(task.dates)), Clock(), 0
     with ArchiveReader.open(task.path) as reader:
         noted = reader.units
         index_of = {frame.time: k for k, frame in enumerate(reader.frames)}
-        cuts = tiles_of(open_place(reader, with_background=False).place.grids[0])
+        cuts = open_place(reader, with_background=False).place.tiles(0)
     frames = [index_of[int(t)] for t in mosaic.times.astype("datetime64[s]").astype(np.int64)]
     with clock.running():
         ds = xr.open_dataset(task.path, engine="stvc", cache=False, mask_and_scale=False)

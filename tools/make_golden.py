@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v6]
+    python tools/make_golden.py [--out tests/golden/v7]
 
 Run once per bit stream version, with the model that will ship; once more, into a folder beside it,
 when encoders have come to choose otherwise (v4-2: another fit of the spectral transform, finer
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from product_traces import in_steps, through_jpeg2000
+from product_traces import in_steps, through_jpeg2000, through_two_levels
 
 import stvc
 from stvc import archiving
@@ -116,6 +116,12 @@ def one_band() -> xr.Dataset:
     return xr.Dataset({"B04": (("time", "y", "x"), pixels[:, 0])}, coords={"time": times(3)})
 
 
+def long_strip() -> xr.Dataset:
+    """Two dates of one band, longer than two tiles by a little."""
+    pixels = ground(9, 2, 1, 9, 530)
+    return xr.Dataset({"B08": (("time", "y", "x"), pixels[:, 0])}, coords={"time": times(2)})
+
+
 def products() -> xr.Dataset:
     """Three dates as products hold them: values in steps, the last band through JPEG 2000."""
     pixels = in_steps(ground(6, 3, 3, 56, 61).astype(np.int64) * 2)
@@ -132,6 +138,15 @@ def products() -> xr.Dataset:
     }
     variables["mask"] = (dims, mask)
     return xr.Dataset(variables, coords={"time": times(3)})
+
+
+def cut_products() -> xr.Dataset:
+    """Two dates of one band in steps, of which JPEG 2000 cut one or two levels."""
+    pixels = in_steps(ground(10, 2, 1, 64, 72)[:, 0].astype(np.int64) * 2)
+    pixels[0] = through_two_levels(pixels[0], 1, 2)
+    pixels[1] = through_jpeg2000(pixels[1], (1, 0, 0), 3)
+    values = np.clip(pixels, 1, 65535).astype(np.uint16)
+    return xr.Dataset({"B08": (("time", "y", "x"), values)}, coords={"time": times(2)})
 
 
 def seasons() -> xr.Dataset:
@@ -172,9 +187,13 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "turned_fast": (seasons, {"quality": 60, "effort": "fast"}),
     "traced": (products, {"lossless": True}),
     "traced_fast": (products, {"lossless": True, "effort": "fast"}),
+    "tiles": (long_strip, {"quality": 30}),
+    "cut": (cut_products, {"lossless": True}),
 }
 NETWORK_EVERYWHERE = ("network", "between", "turned", "turned_fast")
-LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced")
+LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced", "cut")
+SEARCHED = ("cut", "traced", "traced_fast")
+"""Archives that encoders without native kernels write in another way."""
 APPENDED = ([1], [7, 8])
 """Dates that are not encoded but appended: a late one, then the last."""
 
@@ -240,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v6"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v7"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,15 @@ def transformed(values: I64, phase: int = 0) -> I64:
     return forward(forward(values, phase >> 1).T, phase & 1).T
 
 
+def through_two_levels(values: I64, phase: int, second: int) -> I64:
+    """Lose the lowest bit of HH of two levels."""
+    made = transformed(values, phase)
+    even, left = phase >> 1, phase & 1
+    made[even::2, left::2] = through_jpeg2000(made[even::2, left::2], (1, 0, 0), second)
+    coarse = inverse(inverse(made.T, left).T, even)
+    return through_jpeg2000(coarse, (1, 0, 0), phase)
+
+
 def through_jpeg2000(values: I64, dropped: tuple[int, int, int] = (1, 0, 0), phase: int = 0) -> I64:
     """Lose so many of the lowest bits of HH, LH and HL, and come back in the middle."""
     made = transformed(values, phase)

@@ -41,7 +41,7 @@ from stvc.codec.references import ReferenceState, linked_state
 
 BATCH = 4096
 RATE = 2e-3
-HIDDEN, LAYERS = 256, 3
+HIDDEN, LAYERS = 384, 3
 BOUNDS = (0, 0, 0, 0, 0, 1, 2, 5, 10, 25, 50)
 SIDES = (64, 96, 128)
 _PRODUCT = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
@@ -115,7 +115,7 @@ def bits_of(outputs: Tensor, pixels: Pixels, chosen: npt.NDArray[np.int64]) -> T
     mass = torch.sigmoid((below + 0.5) * inverse) - torch.sigmoid((below - 0.5) * inverse)
     total = (share[:, :PARTS] * mass).sum(1)
     total = total + (share[:, PARTS:] * (copied == level[:, None])).sum(1)
-    return -torch.log2(total + _SMALLEST)
+    return -torch.log2(total.clamp_min(0) + _SMALLEST)
 
 
 Seen = list[tuple[Step, npt.NDArray[np.int64]]]
@@ -267,7 +267,9 @@ def fit(
         loss = bits_of(net(_inputs(pixels, chosen)), pixels, chosen).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        if not nn.utils.clip_grad_norm_(net.parameters(), 1.0).isfinite():
+            continue
+            # ^ a batch whose levels lie where the curves have no slope teaches nothing
         optimizer.step()
         step, total = step + 1, total + loss.item()
         if spent >= (told + 1) / 8:
@@ -309,7 +311,8 @@ def main() -> None:
     parser.add_argument("--exclude", nargs="*", default=[], help="places kept for reporting")
     parser.add_argument("--validate", nargs="*", default=[], help="places watched")
     parser.add_argument("--rate", type=float, default=RATE, help="learning rate")
-    parser.add_argument("--warm", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--warm", type=Path, help="checkpoint to go on from, as wide or narrower")
+    parser.add_argument("--hidden", type=int, default=HIDDEN, help="units of each hidden layer")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -328,12 +331,24 @@ def main() -> None:
         del pixels
     pixels = loaded(sorted(options.out.glob("pixels-*.npz")))
     print(f"{len(pixels.value)} pixels", flush=True)
-    net = PixelNetwork()
+    net = PixelNetwork(options.hidden)
     if options.warm:
-        net.load_state_dict(torch.load(options.warm, weights_only=True))
+        take_over(net, torch.load(options.warm, weights_only=True))
     kept = options.out / f"checkpoint-{options.seed}.pt"
     fit(net, pixels, watched, options.minutes, options.rate, kept)
     write(net, options.out)
+
+
+@torch.no_grad()
+def take_over(net: PixelNetwork, known: dict[str, Tensor]) -> None:
+    """Begin with the weights of a network that may be narrower: new units begin unheard."""
+    for name, parameter in net.named_parameters():
+        part = tuple(slice(0, size) for size in known[name].shape)
+        if parameter.ndim == 2:
+            parameter[: part[0].stop, part[1].stop :] = 0
+        if name.startswith(f"layers.{len(net.layers) - 1}."):
+            parameter.zero_()
+        parameter[part] = known[name]
 
 
 def loaded(paths: list[Path]) -> Pixels:

@@ -105,7 +105,7 @@ def encode_background(
     parts: list[bytes] = []
     for grid, klt, image, unseen in zip(grids, klts, pixels, never, strict=True):
         place = _lone_place(grid, klt, step_index, model)
-        for tile in tiles_of(grid):
+        for tile in place.tiles(0):
             context = place.context(0, tile, unseen, unseen, day * 86400)
             cut = pad_to_blocks(image[:, tile.rows, tile.columns])
             unit = encode_unit(
@@ -212,7 +212,7 @@ def decode_background(
             f"background: made for {list(head.shapes)[:4]}, the archive has "
             f"{[g.shape for g in grids][:4]}"
         )
-    if len(head.sizes) != sum(len(tiles_of(g)) for g in grids):
+    if len(head.sizes) != sum(len(tiles_of(g, _generation(model))) for g in grids):
         raise CorruptError("background: its tiles do not cover the place; the archive is damaged")
     position, k, images, bits = head.start, 0, [], head.unseen
     for grid, klt in zip(grids, head.klts, strict=True):
@@ -220,7 +220,7 @@ def decode_background(
         unseen, bits = _unpack_bits(bits, (h, w))
         place = _lone_place(grid, klt, head.step_index, model)
         image = np.zeros((c, h, w), np.uint16)
-        for tile in tiles_of(grid):
+        for tile in place.tiles(0):
             part = payload[position : position + head.sizes[k]]
             position, k = position + head.sizes[k], k + 1
             context: UnitContext = place.context(0, tile, unseen, unseen, head.day * 86400)
@@ -249,9 +249,12 @@ def check_klt(klt: Klt, bands: int) -> None:
 
 def _lone_place(grid: GroupGrid, klt: Klt, step_index: int, model: EntropyModel) -> Place:
     nowhere = MaskGrid("none", "", np.zeros(0), np.zeros(0))
-    generation = min(model.generation, 2)
-    # ^ archives of generations 2 and 3 share backgrounds, so these are coded alike in both
-    return Place((grid,), nowhere, (klt,), Settings(step_index), generation)
+    return Place((grid,), nowhere, (klt,), Settings(step_index), _generation(model))
+
+
+def _generation(model: EntropyModel) -> int:
+    """Rules that a background follows: archives of generation 2 and later share them."""
+    return min(model.generation, 2)
 
 
 def _pack_bits(flags: Bool) -> bytes:

@@ -15,7 +15,7 @@ from stvc import threads
 from stvc.codec.analysis import Transformed, UnitAnalysis, analyze, settled, transformed_pixels
 from stvc.codec.encoder import unclear_of
 from stvc.codec.frame_stats import clear_errors
-from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of
 from stvc.codec.quantize import MAX_STEP_INDEX, STEP_OCTAVE
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import Planned
@@ -198,7 +198,7 @@ class _Trials:
         place = self._place
         place = replace(place, settings=replace(place.settings, step_index=index))
         self._kept, self._kept_of = {}, index
-        tiles = [(g, tile) for g, grid in enumerate(place.grids) for tile in tiles_of(grid)]
+        tiles = [(g, tile) for g in range(len(place.grids)) for tile in place.tiles(g)]
         frames = len(self._plan)
         if some and len(tiles) >= _FEW_TILES:
             tiles = [one for one in tiles if one[1].index % _SHARE == 0]

@@ -18,7 +18,7 @@ from stvc.codec.budget import Allowance, allowance_of
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats, ndvi_bands, pack_link
 from stvc.codec.mask_coder import encode_mask
-from stvc.codec.place import Tile, nodata_of, tiles_of
+from stvc.codec.place import Tile, nodata_of
 from stvc.codec.tile_job import CodedTile, Spread, code_tile, spread_tiles
 from stvc.codec.unit_plan import Plans
 from stvc.types import U8, Series
@@ -102,7 +102,11 @@ class FrameEncoder:
         """Encode frames that do not link to each other, given by their index in the archive."""
         for frame in wave:
             self._decoder.start_frame(frame, self._seconds[frame - self._first])
-        tiles = 1 if self._alone else sum(len(tiles_of(grid)) for grid in self._place.grids)
+        tiles = (
+            1
+            if self._alone
+            else sum(len(self._place.tiles(g)) for g in range(len(self._place.grids)))
+        )
         with threads.spread_over(max(len(wave), tiles)) as spread:
             if len(wave) > 1:
                 coded = list(spread(partial(self._encode, spread=map), wave))
@@ -136,7 +140,7 @@ class FrameEncoder:
         bits = np.zeros(2)
         for g, grid in enumerate(place.grids):
             whole, red_nir = series.pixels[g][position], ndvi_bands(grid)
-            tiles, error = tiles_of(grid), NdviError()
+            tiles, error = place.tiles(g), NdviError()
             for tile, coded in zip(tiles, spread(partial(self._tile, this, g), tiles), strict=True):
                 key = UnitKey(Kind.PIXELS, frame, g, tile.index)
                 units.append((key, coded.payload, coded.stats))

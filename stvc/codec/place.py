@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from stvc.masks import hidden, hidden_on_grid
 from stvc.types import F64, U8, CloudMode, GroupGrid, MaskGrid
 
 TILE = 256
-"""Pixels per tile side, on each group's own grid."""
+"""Pixels per tile side, on each group's own grid; the last tile of a row or column may differ."""
+_LEAST_STRIP = TILE // 2
+"""Pixels: what is left over is a tile of its own from here on, else a part of the one before."""
 SECONDS_PER_DAY = 86400
 
 Bool = npt.NDArray[np.bool_]
@@ -53,14 +56,22 @@ def nodata_of(pixels: U16) -> Bool:
     return none
 
 
-def tiles_of(grid: GroupGrid) -> list[Tile]:
+def tile_count(pixels: int, generation: int) -> int:
+    """Tiles along an axis: from generation 7 on, a narrow rest is no tile of its own."""
+    rest = _LEAST_STRIP if generation > 6 else 1
+    return max((pixels + TILE - rest) // TILE, min(pixels, 1))
+
+
+def tiles_of(grid: GroupGrid, generation: int) -> list[Tile]:
     """Cut a group's grid into tiles, row by row."""
-    _, height, width = grid.shape
-    corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
-    return [
-        Tile(k, slice(y, min(y + TILE, height)), slice(x, min(x + TILE, width)))
-        for k, (y, x) in enumerate(corners)
-    ]
+    rows, columns = (_cuts(size, generation) for size in grid.shape[1:])
+    cuts = product(rows, columns)
+    return [Tile(k, y, x) for k, (y, x) in enumerate(cuts)]
+
+
+def _cuts(pixels: int, generation: int) -> list[slice]:
+    starts = [TILE * k for k in range(tile_count(pixels, generation))]
+    return [slice(a, b) for a, b in pairwise([*starts, pixels])] if starts else []
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,10 @@ class Place:
     settings: Settings
     generation: int = NEWEST
     """Of the codec: 1 chains frames in file order; see `stvc.codec.structure` for 2."""
+
+    def tiles(self, group: int) -> list[Tile]:
+        """Cut a group's grid into tiles, row by row."""
+        return tiles_of(self.grids[group], self.generation)
 
     def unclear(self, classes: U8, nodata: tuple[Bool, ...]) -> tuple[Bool, ...]:
         """Pixels of one frame that do not show the ground.

@@ -4,7 +4,8 @@ Payload: byte 0 is the form (constant, packed pixels, raw, predicted, learned). 
 the first value and a curve for its scales, then the symbols, step by step: differences to the
 prediction in units of ``2 E + 1`` DN, under logistic tables. Learned (from generation 5 on): some
 bands, each as a bit says, have their differences under the pixel network's mixtures instead. From
-generation 6 on, without loss, bands may lean on traces of earlier processing in their values.
+generation 6 on, without loss, bands may lean on traces of earlier processing in their values; from
+generation 7 on they may be told as they were before JPEG 2000 cut them.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from stvc.codec.predictive_part import (
     read_step,
 )
 from stvc.codec.predictive_scales import fit_curves
-from stvc.codec.predictive_traces import Traces
+from stvc.codec.predictive_traces import Traces, may_be_cut
 from stvc.codec.predictive_walk import PEAK, Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
-from stvc.codec.trace_choice import find_traces
+from stvc.codec.trace_choice import before_cuts, find_traces
 from stvc.errors import CorruptError
 
 U16 = npt.NDArray[np.uint16]
@@ -108,6 +109,9 @@ def encode(
     for k, bands in enumerate(_parts(len(pixels))):
         values = pixels[order][bands].astype(np.int64)
         told = find_traces(values, hidden) if traced else None
+        cuts = told is not None and may_be_cut(generation, values.shape[1:], hidden)
+        if told and cuts:
+            values, told = before_cuts(values, told)
         layout = layout_of(values.shape, generation)
         source = layout.planes(values).astype(np.int64)
         coded: list[CodedStep] = []
@@ -132,14 +136,14 @@ def encode(
             networked=networked,
         )
         learned.append(taught)
-        decoded[bands] = _pixels(layout, own)
         curves, plain_bits = fit_curves(
             [(step, levels) for step, levels, _ in coded], len(values), pitch
         )
         by_mixture = np.zeros(len(values), bool)
         if networked:
             by_mixture = _cheaper(plain_bits, mixture_bits(coded, len(values)))
-        coding = BandCoding(by_mixture, curves, told)
+        coding = BandCoding(by_mixture, curves, told, cuts)
+        decoded[bands] = coding.cut(_pixels(layout, own))
         parts.append(Part(first, coding, coded, source, coding.traces(layout, hidden)))
     form = LEARNED if any(part.coding.by_mixture.any() for part in parts) else PREDICTED
     # ^ where no band takes mixtures, decoders need not gather what the network would see
@@ -195,7 +199,10 @@ def decode(
         layout = layout_of((part.stop - part.start, *shape[1:]), generation)
         count = part.stop - part.start
         first = reader.bits(count, 16)
-        coding = BandCoding.read(reader, count, flagged=networked, traced=traced)
+        cuts = traced and may_be_cut(generation, shape[1:], hidden)
+        coding = BandCoding.read(
+            reader, layout.shape, flagged=networked, traced=traced, truncations=cuts
+        )
         traces = coding.traces(layout, hidden)
 
         def code(step: Step, coding: BandCoding = coding, traces: Traces | None = traces) -> I64:
@@ -214,7 +221,7 @@ def decode(
             networked=networked,
         )
         learned.append(taught)
-        decoded[part] = _pixels(layout, own)
+        decoded[part] = coding.cut(_pixels(layout, own))
     return decoded[order], tuple(learned)
 
 

@@ -27,6 +27,10 @@ WEIGHTS = {
         Path(__file__).parent / "pixels-2.safetensors",
         "5c07701354a7afbe96f703e27a33b026b5a874e7b3ec6fb36762c3d76fba659b",
     ),
+    7: (
+        Path(__file__).parent / "pixels-3.safetensors",
+        "96c84e25d2545fd7cd08de91879158b8916b9e7430eaa3e8509d7414cf5d20e3",
+    ),
 }
 """File and hash, by the first generation that has them."""
 

@@ -21,6 +21,7 @@ from stvc.codec.predictive_tables import OCTAVE, logistic_models
 from stvc.codec.predictive_traces import BandTraces, Traces, read_traces, write_traces
 from stvc.codec.predictive_walk import Bool, Step
 from stvc.codec.rangecoder import Reader, Writer
+from stvc.codec.truncation import truncated
 from stvc.model.architecture import SCALE_OCTAVE, SCALE_ZERO
 
 I64 = npt.NDArray[np.int64]
@@ -39,6 +40,8 @@ class BandCoding:
     """(C, BUCKETS) of the other ones."""
     told: list[BandTraces] | None
     """Of each band, where traces are told."""
+    truncations: bool = False
+    """Whether these are told as well."""
 
     def traces(self, layout: Layout, hidden: Bool | None) -> Traces | None:
         """Counts to lean on, if any band shows a trace."""
@@ -66,17 +69,35 @@ class BandCoding:
         if flagged:
             for flag in self.by_mixture.tolist():
                 writer.flag(flag)
-        write_traces(writer, self.told or [])
+        write_traces(writer, self.told or [], truncations=self.truncations)
         write_curves(writer, self.curves[~self.by_mixture])
 
     @classmethod
-    def read(cls, reader: Reader, bands: int, *, flagged: bool, traced: bool) -> BandCoding:
-        """Read it."""
+    def read(
+        cls,
+        reader: Reader,
+        shape: tuple[int, int, int],
+        *,
+        flagged: bool,
+        traced: bool,
+        truncations: bool,
+    ) -> BandCoding:
+        """Read it, of bands of a shape."""
+        bands = shape[0]
         by_mixture = np.array([flagged and reader.flag() for _ in range(bands)], bool)
-        told = read_traces(reader, bands) if traced else None
+        told = None
+        if traced:
+            told = read_traces(reader, bands, shape[1:], truncations=truncations)
         curves = np.zeros((bands, BUCKETS), np.int64)
         curves[~by_mixture] = read_curves(reader, int(np.count_nonzero(~by_mixture)))
-        return cls(by_mixture, curves, told)
+        return cls(by_mixture, curves, told, truncations)
+
+    def cut(self, values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """(C, H, W) bands of values that were told: cut, where the encoder said so."""
+        for k, band in enumerate(self.told or []):
+            if band.truncation is not None:
+                values[k] = truncated(values[k].astype(np.int64), band.truncation)
+        return values
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ Two traces are known. Level-2A values of 10 m bands are even from 1024 DN on and
 coefficients of its reversible 5/3 wavelet transform (ISO/IEC 15444-1, Annex F) lost their lowest
 bits and came back in the middle of what was left, so that each is 0 or, say, odd.
 
+A third way leans on both: where an encoder finds the values in steps that a band was cut from, it
+tells those and what to cut (`stvc.codec.truncation`).
+
 The first is learned by counting the two lowest bits of values. For the second, the pixel that
 completes a coefficient is coded under its mixture times how likely the coefficients are that its
 values would make, learned by counting, too. Neither is taken for granted: where values show no
@@ -22,6 +25,7 @@ import numpy.typing as npt
 from stvc.codec.predictive_layout import MARGIN, Layout
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer
+from stvc.codec.truncation import LEAST_SIDE, Truncation, read_truncation, write_truncation
 from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
@@ -32,6 +36,8 @@ KNEES = (1024, 4096, 16384)
 """DN from which on values are multiples of 2, 4, 8."""
 SHIFTS = (0, 1000)
 """DN that were subtracted since: of products from processing baseline 04.00 on, the offset."""
+TRUNCATED = 7
+"""The first generation that tells what was cut from bands."""
 NODES = 3
 """Decisions about the two lowest bits: the upper one, the lower one after 0 and after 1."""
 SUBBANDS, CLASSES = 3, 4
@@ -68,6 +74,8 @@ class BandTraces:
     """0: the lowest bits are not counted; 1 and 2: they are, with that one of `SHIFTS`."""
     phase: int | None = None
     """``2 y + x`` of the first even row and column of its transform; None: not looked for."""
+    truncation: Truncation | None = None
+    """What is cut from the values that are told, from generation 7 on."""
 
     @property
     def any(self) -> bool:
@@ -75,20 +83,31 @@ class BandTraces:
         return self.steps > 0 or self.phase is not None
 
 
-def write_traces(writer: Writer, bands: Sequence[BandTraces]) -> None:
-    """Tell what was found in bands."""
+def write_traces(writer: Writer, bands: Sequence[BandTraces], *, truncations: bool) -> None:
+    """Tell what was found in bands; ``truncations``: those as well, where `may_be_cut`."""
     for band in bands:
         writer.uniform(band.steps, len(SHIFTS) + 1)
         writer.uniform(0 if band.phase is None else band.phase + 1, _PHASES + 1)
+        if truncations:
+            write_truncation(writer, band.truncation)
 
 
-def read_traces(reader: Reader, count: int) -> list[BandTraces]:
-    """Read what `write_traces` wrote."""
+def read_traces(
+    reader: Reader, count: int, shape: tuple[int, int], *, truncations: bool
+) -> list[BandTraces]:
+    """Read what `write_traces` wrote of (H, W) bands."""
     found = []
     for _ in range(count):
         steps, phase = reader.uniform(len(SHIFTS) + 1), reader.uniform(_PHASES + 1)
-        found.append(BandTraces(steps, phase - 1 if phase else None))
+        cut = read_truncation(reader, shape) if truncations else None
+        found.append(BandTraces(steps, phase - 1 if phase else None, cut))
     return found
+
+
+def may_be_cut(generation: int, shape: tuple[int, ...], hidden: Bool | None) -> bool:
+    """Whether truncations are told of (H, W) bands: not where values are missing."""
+    whole = hidden is None or not hidden.any()
+    return generation >= TRUNCATED and whole and min(shape) >= LEAST_SIDE
 
 
 class Traces:

@@ -19,7 +19,7 @@ from stvc.codec.backgrounds import at_frame
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import error_stats, ndvi_bands
 from stvc.codec.packed_state import PackedState, unpack
-from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Place, Tile, nodata_of
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.structure import Link
 from stvc.codec.transform import pad_to_blocks
@@ -103,7 +103,7 @@ def code_tile(
     state.memory = unit.memory
     return CodedTile(
         unit.payload,
-        error_stats(pixels, shown, ~unclear, alone=len(tiles_of(grid)) == 1),
+        error_stats(pixels, shown, ~unclear, alone=len(rules.place.tiles(group)) == 1),
         shown[list(ndvi_bands(grid) or ())],
         (unit.bits_network, unit.bits_plain),
         unit.coder == RAW,
@@ -210,7 +210,7 @@ def spread_tiles(
         has more than one tile.
     """
     place = decoder.place
-    if spread is None or all(len(tiles_of(grid)) == 1 for grid in place.grids):
+    if spread is None or all(len(place.tiles(g)) == 1 for g in range(len(place.grids))):
         return None
     seconds = tuple(series.times.astype("datetime64[s]").astype(np.int64).tolist())
     links = tuple(decoder.links[first : first + len(seconds)])
@@ -221,8 +221,8 @@ def spread_tiles(
     ]
     older = sorted({k for link in links for k in link if 0 <= k < first})
     jobs = []
-    for g, grid in enumerate(place.grids):
-        for tile in tiles_of(grid):
+    for g in range(len(place.grids)):
+        for tile in place.tiles(g):
             part = (tile.rows, tile.columns)
             fresh = place.state(g, tile, at_frame(decoder._backgrounds, first, g))
             known = {k: decoder._states[k].get((g, tile.index)) or fresh for k in older}

@@ -20,6 +20,9 @@ from stvc.codec.predictive_traces import (
     completed,
     constants_of,
 )
+from stvc.codec.rangecoder import Writer
+from stvc.codec.truncation import write_truncation
+from stvc.codec.truncation_search import untruncated
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -36,6 +39,42 @@ def find_traces(values: I64, hidden: Bool | None) -> list[BandTraces]:
     shown = np.ones(values.shape[1:], bool) if hidden is None else ~hidden
     usable = completed(shown)
     return [_found(band, shown, usable) for band in values]
+
+
+def before_cuts(values: I64, told: list[BandTraces]) -> tuple[I64, list[BandTraces]]:
+    """Put (C, H, W) bands that were cut back to values in steps, where that saves bits.
+
+    Parameters
+    ----------
+    values : array, (C, H, W)
+        None of them hidden.
+    told : list of BandTraces
+        What `find_traces` found.
+
+    Returns
+    -------
+    array, (C, H, W)
+        Values to tell, of which decoders make the bands again.
+    list of BandTraces
+        What is to be told of them.
+    """
+    values, told = values.copy(), list(told)
+    shown = np.ones(values.shape[1:], bool)
+    for k, (band, traces) in enumerate(zip(values, told, strict=True)):
+        found = None if traces.phase is None else untruncated(band, traces.phase)
+        if found is None:
+            continue
+        gain = _steps_gain(found.values, shown, SHIFTS[found.steps - 1])
+        told_in = Writer()
+        write_truncation(told_in, found.truncation)
+        gain -= 8 * len(told_in.getvalue())
+        gain -= float(_phase_gains(band, completed(shown))[traces.phase])
+        if traces.steps:
+            gain -= _steps_gain(band, shown, SHIFTS[traces.steps - 1])
+        if gain > _LEAST_GAIN:
+            values[k] = found.values
+            told[k] = BandTraces(found.steps, None, found.truncation)
+    return values, told
 
 
 def _found(band: I64, shown: Bool, usable: Bool) -> BandTraces:

@@ -20,7 +20,7 @@ from stvc.codec.entropy import Request, decode_networks
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import NODATA_FROM_CLASSES, FrameStats
 from stvc.codec.mask_coder import decode_mask
-from stvc.codec.place import Tile, tiles_of
+from stvc.codec.place import Tile
 from stvc.codec.structure import Link
 from stvc.codec.transform import I32
 from stvc.codec.unit import (
@@ -114,8 +114,7 @@ class WaveDecoder:
 
     def tasks(self, wave: Sequence[int]) -> int:
         """How many units a wave has that threads may share."""
-        grids = self._walker.place.grids
-        tiles = sum(len(tiles_of(grids[g])) for g in self._groups)
+        tiles = sum(len(self._walker.place.tiles(g)) for g in self._groups)
         return len(wave) * tiles if self._together else 1
 
     def decode(self, wave: Sequence[int], spread: Spread) -> list[DecodedFrame]:
@@ -133,7 +132,7 @@ class WaveDecoder:
                 c, h, w = grid.shape
                 image = np.zeros((c, h, w) if g in self._groups else (c, 0, 0), np.uint16)
                 images.append(image)
-                for tile in tiles_of(grid) if g in self._groups else ():
+                for tile in place.tiles(g) if g in self._groups else ():
                     flags = (unclear[g], nodata[g])
                     context_of = partial(place.context, g, tile, *flags, frames[frame].time)
                     part = (tile.rows, tile.columns)

@@ -869,4 +869,26 @@ stvc_status levels_count(const int32_t *symbols, const uint8_t *left_out, const 
                          int64_t components, int64_t tokens, int64_t bands, int64_t low,
                          int64_t width, int64_t *out);
 
+/* ---- untruncate.c ---- */
+
+enum { UNTRUNCATE_DEARER = 64, UNTRUNCATE_PRICES = 65536 + 2 * 256 };
+
+/* Coefficients (height, width) as they came, in the places of their pixels, and which lost a bit. */
+typedef struct {
+    int64_t height, width, first_row, first_column;
+    const int32_t *came;
+    const uint8_t *lost;
+} truncated_level;
+
+typedef struct {
+    truncated_level fine;
+    truncated_level coarse;  /* of the low frequencies of the other, or empty */
+    const int16_t *prices;   /* (UNTRUNCATE_PRICES,) */
+    const uint32_t *odds;    /* (sweeps, UNTRUNCATE_DEARER) */
+    int64_t sweeps;
+} truncation_search;
+
+/* Values (height, width) that are cut to the same, as cheap as was found. */
+stvc_status untruncate(const truncation_search *s, int32_t *values);
+
 #endif

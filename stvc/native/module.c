@@ -1272,6 +1272,7 @@ PyMODINIT_FUNC PyInit__kernels(void)
         PyModule_AddFunctions(module, stvc_pixel_functions) ||
         PyModule_AddFunctions(module, stvc_walk_functions) ||
         PyModule_AddFunctions(module, stvc_mixture_functions) ||
+        PyModule_AddFunctions(module, stvc_truncation_functions) ||
         PyModule_AddObjectRef(module, "ImpossibleBits", impossible) ||
         PyModule_AddObjectRef(module, "MaskWalk", walk) ||
         PyModule_AddObjectRef(module, "Decoder", decoder) ||

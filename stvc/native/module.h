@@ -38,6 +38,8 @@ extern PyType_Spec stvc_numbers_spec;
 /* The type of module_walk.c, and its functions. */
 extern PyType_Spec stvc_pixel_walk_spec;
 extern PyMethodDef stvc_walk_functions[];
+/* Functions of module_truncation.c. */
+extern PyMethodDef stvc_truncation_functions[];
 /* Functions of module_mixture.c. */
 extern PyMethodDef stvc_mixture_functions[];
 /* Functions of module_units.c, and its method of `Encoder`. */

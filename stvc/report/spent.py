@@ -19,7 +19,7 @@ from stvc.archive_view import Archive
 from stvc.codec.decoder import decode_frames
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
-from stvc.codec.place import Place, Tile, tiles_of
+from stvc.codec.place import Place, Tile
 from stvc.codec.structure import Link, walk_to
 from stvc.codec.transform import BLOCK
 from stvc.codec.unit_reading import Damage
@@ -27,7 +27,6 @@ from stvc.codec.wave_decoder import DecodedFrame
 
 if TYPE_CHECKING:
     from stvc.codec.references import ReferenceState
-    from stvc.types import GroupGrid
 
 F64 = npt.NDArray[np.float64]
 
@@ -79,14 +78,14 @@ class TracedArchive(Archive):
         """
         if self._trace is None:
             raise ValueError("nothing is decoded yet")
-        grids = self._open_place().place.grids
-        return tuple(self._group_map(frame, g, grid) for g, grid in enumerate(grids))
+        place = self._open_place().place
+        return tuple(self._group_map(place, frame, g) for g in range(len(place.grids)))
 
-    def _group_map(self, frame: int, group: int, grid: GroupGrid) -> F64:
+    def _group_map(self, place: Place, frame: int, group: int) -> F64:
         trace = self._trace
         assert trace is not None
-        out = np.zeros(grid.shape[1:])
-        for tile in tiles_of(grid):
+        out = np.zeros(place.grids[group].shape[1:])
+        for tile in place.tiles(group):
             unit = self._reader.units.get(UnitKey(Kind.PIXELS, frame, group, tile.index))
             if unit is None:
                 continue

@@ -17,7 +17,7 @@ from stvc.archive import ArchiveReader, Kind, UnitKey
 from stvc.codec.backgrounds import at_frame
 from stvc.codec.frame_decoder import FrameDecoder
 from stvc.codec.frame_stats import links_of
-from stvc.codec.place import SECONDS_PER_DAY, Tile, tiles_of
+from stvc.codec.place import SECONDS_PER_DAY, Tile
 from stvc.codec.references import ReferenceState, linked_state
 from stvc.codec.unit import decode_unit
 from stvc.errors import CorruptError
@@ -80,7 +80,7 @@ class TileDecoder:
         self._linked = {k for link in self._links for k in link}
         self._rules = FrameDecoder(opened.place, None)  # for its rules only: it is never advanced
         self._payloads = Payloads(reader)
-        self._tiles = [tiles_of(grid) for grid in opened.place.grids]
+        self._tiles = [opened.place.tiles(g) for g in range(len(opened.place.grids))]
         self._locks = {
             (g, tile.index): threading.Lock() for g, own in enumerate(self._tiles) for tile in own
         }
@@ -156,7 +156,7 @@ class TileDecoder:
         CorruptError
             If a unit on the way is damaged.
         """
-        tiles = tiles_of_box(self._tiles[group], self.place.grids[group], rows, columns)
+        tiles = tiles_of_box(self._tiles[group], rows, columns)
         box = rows.stop - rows.start, columns.stop - columns.start
         out = np.empty((len(frames), len(channels), *box), np.uint16)
         predict = fill is True and not self.predicts_hidden

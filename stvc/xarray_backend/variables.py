@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from xarray.core import indexing
 
 from stvc._columns import DTYPE_KEY, column_from_json
 from stvc.codec.frame_stats import FrameStats
-from stvc.codec.place import TILE
+from stvc.codec.place import TILE, tile_count
 from stvc.dataset import COORD_KEY, SUBSECOND_KEY
 from stvc.errors import QualityError
 from stvc.grid import is_index, spatial_ref_attrs
@@ -194,14 +195,11 @@ class Contents:
                 attrs = {**attrs, "resampling": f"{rows.how} from {_gsd(grid):g}"}
         array = ArchiveArray(self.source, layer, (len(layer.frames), *shape), native)
         interval = max(1, min(self.place.settings.key_interval, len(layer.frames)))
-        tile = (TILE, TILE) if layer.kind == "band" else shape
-        if target is not None and layer.kind == "band":
-            tile = (
-                max(1, round(TILE * shape[0] / native[0])) if native[0] > TILE else shape[0],
-                max(1, round(TILE * shape[1] / native[1])) if native[1] > TILE else shape[1],
-            )
+        tiles: list[int | tuple[int, ...]] = list(shape)
+        if layer.kind == "band":
+            tiles = [self._tiles(n, size) for n, size in zip(native, shape, strict=True)]
         dims = ("time", "y" + suffix, "x" + suffix)
-        chunks = (interval, min(tile[0], shape[0]), min(tile[1], shape[1]))
+        chunks = (interval, *tiles)
         encoding: dict[str, Any] = {
             "preferred_chunks": dict(zip(dims, chunks, strict=True)),
             "source": self.source.location,
@@ -209,6 +207,14 @@ class Contents:
         if self.opened.crs:
             encoding["grid_mapping"] = "spatial_ref"
         return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs, encoding, fastpath=True)
+
+    def _tiles(self, pixels: int, size: int) -> int | tuple[int, ...]:
+        """What tiles of an axis become on an axis of another size; one number if that tells all."""
+        starts = [TILE * k for k in range(tile_count(pixels, self.place.generation))]
+        edges = sorted({round(at * size / pixels) for at in (*starts, pixels)})
+        sizes = tuple(after - at for at, after in pairwise(edges))
+        alike = len(set(sizes[:-1])) < 2 and sizes[-1] <= sizes[0]
+        return sizes[0] if alike else sizes
 
     def _time(self, stored: dict[str, dict[str, Any]]) -> xr.Variable:
         records = [self.reader.frames[k] for k in self.frames]

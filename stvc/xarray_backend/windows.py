@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stvc.codec.place import TILE, Tile
-from stvc.types import GroupGrid
 
 
-def tiles_of_box(tiles: Sequence[Tile], grid: GroupGrid, rows: slice, columns: slice) -> list[Tile]:
+def tiles_of_box(tiles: Sequence[Tile], rows: slice, columns: slice) -> list[Tile]:
     """Pick the tiles that have pixels of a box, without looking at the others.
 
     Parameters
     ----------
     tiles : sequence of Tile
-        All of the grid, as `stvc.codec.place.tiles_of` lists them.
-    grid : GroupGrid
+        All of a grid, as `stvc.codec.place.tiles_of` lists them.
     rows, columns : slice
         With start and stop.
     """
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return []
-    across = -(-len(grid.x) // TILE)
+    down, across = (1 + axis.start // TILE for axis in (tiles[-1].rows, tiles[-1].columns))
     return [
-        tiles[row * across + column]
-        for row in range(rows.start // TILE, -(-rows.stop // TILE))
-        for column in range(columns.start // TILE, -(-columns.stop // TILE))
+        tiles[row * across + column] for row in _met(rows, down) for column in _met(columns, across)
     ]
+
+
+def _met(box: slice, count: int) -> range:
+    """Tiles along an axis: all begin at multiples of `TILE`, the last one may be longer."""
+    return range(min(box.start // TILE, count - 1), min(-(-box.stop // TILE), count))
 
 
 def windows(
