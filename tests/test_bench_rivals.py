@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -51,6 +52,26 @@ def trained(
     assert training.main([*words, "--exclude", "kept_out"]) == 0
     torch.set_num_threads(threads)
     return out / f"{request.param}.pt"
+
+
+def test_training_goes_on(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, before = coding.load_rival(trained)
+    shutil.copy(trained, tmp_path)
+    words = [str(folder), "--kind", trained.stem, "--out", str(tmp_path), "--resume"]
+    threads = torch.get_num_threads()
+    try:
+        minutes = str(before["minutes"] + 0.12)
+        assert training.main([*words, "--minutes", minutes, "--exclude", "kept_out"]) == 0
+        _, after = coding.load_rival(tmp_path / trained.name)
+        assert after["steps"] > before["steps"]
+        assert after["minutes"] >= before["minutes"] + 0.1
+        with pytest.raises(SystemExit):
+            training.main([*words, "--exclude", "other"])
+    finally:
+        torch.set_num_threads(threads)
+    assert "--exclude was kept_out" in capsys.readouterr().err
 
 
 def test_the_start_is_an_orthonormal_transform() -> None:

@@ -23,6 +23,7 @@ def load_rival(path: Path) -> tuple[Rival, dict[str, Any]]:
     state = torch.load(path, weights_only=True)
     net = Rival(state["kind"] == "hyperprior")
     net.load_state_dict(state.pop("net"))
+    state.pop("optimizer", None)
     return net.eval(), state
 
 

@@ -2,8 +2,8 @@
 
     python train/rivals/train.py CUBES --kind hyperprior --out checkpoints/rivals --exclude PLACES
 
-Minutes are processor time of this process. The result is OUT/KIND.pt: weights, minutes, steps and
-places left out. `tools/bench.py --rivals OUT` measures it.
+Minutes are processor time, of all runs that `--resume` each other. The result is OUT/KIND.pt:
+weights, minutes, steps and places left out. `tools/bench.py --rivals OUT` measures it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,17 @@ def losses(net: Rival, x: torch.Tensor, nominal: torch.Tensor, *, bfloat16: bool
     return torch.stack([rate + slope_of(nominal) * squared, rate, squared], 1)
 
 
-def save(options: argparse.Namespace, net: Rival, seconds: float, steps: int) -> None:
-    """Write the model as it is, with what a table must say about it."""
+def save(
+    options: argparse.Namespace,
+    net: Rival,
+    optimizer: torch.optim.Optimizer,
+    seconds: float,
+    steps: int,
+) -> None:
+    """Write the model as it is, with what a table must say about it, and what going on needs."""
     state = {
         "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "kind": options.kind,
         "minutes": round(seconds / 60, 1),
         "steps": steps,
@@ -66,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=LEARNING_RATE, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--float32", action="store_true", help="no bfloat16 products")
+    parser.add_argument("--resume", action="store_true", help="go on with the model in --out")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
@@ -75,6 +83,15 @@ def main(arguments: list[str] | None = None) -> int:
     optimizer = torch.optim.Adam(net.parameters(), lr=options.rate)
     bfloat16 = not options.float32 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     began, logged, step = time.process_time(), time.process_time(), 0
+    if options.resume:
+        known = torch.load(options.out / f"{options.kind}.pt", weights_only=True)
+        if known["exclude"] != options.exclude:
+            parser.error(f"--exclude was {' '.join(known['exclude'])} when it was begun")
+        net.load_state_dict(known["net"])
+        optimizer.load_state_dict(known["optimizer"])
+        began, step = began - 60 * known["minutes"], known["steps"]
+        windows = Windows(load_places(options.cubes, options.exclude), options.seed + step)
+        # ^ other windows than the first time
     sums: list[torch.Tensor] = []
     while (spent := time.process_time() - began) < 60 * options.minutes:
         share = spent / (60 * options.minutes)
@@ -107,8 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(row), flush=True)
             sums, logged = [], time.process_time()
             # Whoever stops it, or looks on, has a model that says how long it was trained.
-            save(options, net, time.process_time() - began, step)
-    save(options, net, time.process_time() - began, step)
+            save(options, net, optimizer, time.process_time() - began, step)
+    save(options, net, optimizer, time.process_time() - began, step)
     print(f"{options.out / options.kind}.pt: {step} steps")
     return 0
 
