@@ -60,7 +60,7 @@ def test_training_lowers_the_bits(pixels: train_pixels.Pixels, tmp_path: Path) -
             return float(train_pixels.bits_of(out, pixels, some).mean())
 
     before = bits()
-    train_pixels.fit(net, pixels, pixels, 0.08, 1e-2, tmp_path / "kept.pt")
+    train_pixels.fit(net, pixels, pixels, 0.2, 1e-2, tmp_path / "kept.pt")
     assert bits() < before - 0.02
 
 
