@@ -105,14 +105,13 @@ class _Start(NamedTuple):
             return None
         coarse = wavelet.low(made, phase)
         second = _second_phase(coarse, shape, phase)
-        deeper = np.zeros((0, 0), np.int64)
+        deeper, deeper_lost = np.zeros((0, 0), np.int64), np.zeros((0, 0), bool)
         if second is not None:
             deeper = wavelet.forward(coarse, second)
+            deeper_lost = np.zeros(deeper.shape, bool)
             hh = second_subband(shape, phase, second)
             found = _cut_blocks(deeper, hh)
             blocks.append(found)
-        deeper_lost = np.zeros(deeper.shape, bool)
-        if second is not None:
             deeper_lost[hh.rows, hh.columns] = _lost(deeper, hh, found)
         truncation = Truncation(phase, second, tuple(blocks))
         planes = (np.ascontiguousarray(plane, np.int32) for plane in (made, deeper))
