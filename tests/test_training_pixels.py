@@ -49,6 +49,17 @@ def test_collections_are_joined(pixels: train_pixels.Pixels, tmp_path: Path) -> 
     np.testing.assert_array_equal(found.seen[50:], pixels.seen[40:90])
 
 
+def test_a_wider_network_begins_as_the_narrower_one(pixels: train_pixels.Pixels) -> None:
+    torch.manual_seed(2)
+    narrow, wide = train_pixels.PixelNetwork(16, 3), train_pixels.PixelNetwork(24, 3)
+    train_pixels.take_over(wide, narrow.state_dict())
+    seen = torch.from_numpy(pixels.seen[:200]).float() / 16
+    with torch.no_grad():
+        torch.testing.assert_close(wide(seen), narrow(seen))
+        hidden = wide.layers[0](seen.to(train_pixels._PRODUCT))
+    assert hidden[:, 16:].any()  # units that are not heard yet, but can learn to speak
+
+
 def test_training_lowers_the_bits(pixels: train_pixels.Pixels, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = train_pixels.PixelNetwork(32, 1)

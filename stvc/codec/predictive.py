@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from stvc.codec.predictive_front import PEAK
 from stvc.codec.predictive_layout import BANDS_BACK, MARGIN, Layout, layout_of
 from stvc.codec.predictive_learning import Memories, Memory
 from stvc.codec.predictive_part import (
@@ -29,7 +30,7 @@ from stvc.codec.predictive_part import (
 )
 from stvc.codec.predictive_scales import fit_curves
 from stvc.codec.predictive_traces import Traces, may_be_cut
-from stvc.codec.predictive_walk import PEAK, Bool, Step, walk
+from stvc.codec.predictive_walk import Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.trace_choice import before_cuts, find_traces
 from stvc.errors import CorruptError

@@ -35,7 +35,6 @@ class Features:
         near = (*_SQUARE, *_RIM) if generation > 4 else _SQUARE
         offsets = [layout.offset(*o) for o in CAUSAL]
         self.groups: list[tuple[int, int]] = []
-        self.levels: list[int] = []
         for back in range(1, BANDS_BACK + 1):
             around = near if back < BANDS_BACK else CROSS
             self.groups.append((len(offsets), len(around)))

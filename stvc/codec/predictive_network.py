@@ -35,10 +35,8 @@ WEIGHTS = {
 """File and hash, by the first generation that has them."""
 
 
-@lru_cache(maxsize=2)
-def _layers(
-    first: int,
-) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]]:
+@lru_cache(maxsize=3)
+def _layers(first: int) -> Callable[[npt.NDArray[np.int8]], npt.NDArray[np.int32]]:
     import torch
 
     from stvc.model.arithmetic import exact_products

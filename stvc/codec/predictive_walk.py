@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.predictive_context import ContextGatherer
-from stvc.codec.predictive_front import PEAK, Cells, Front
+from stvc.codec.predictive_front import Cells, Front
 from stvc.codec.predictive_front_native import NativeFront
 from stvc.codec.predictive_layout import BANDS_BACK, Layout
 from stvc.codec.predictive_learning import Memory
@@ -26,8 +26,6 @@ from stvc.native import kernels
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
-
-__all__ = ["PEAK", "Code", "Step", "walk"]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _PHASES = 4
 _MOST_COUNTED = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truncation:
     """Which coefficients of a band lost their lowest bit."""
 
