@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from stvc.codec import predictive, rangecoder_numpy, trace_choice, truncation_search, wavelet
 from stvc.codec.predictive import decode, encode
-from stvc.codec.predictive_traces import BandTraces, may_be_cut
+from stvc.codec.predictive_traces import RULES, BandTraces, Tellable
 from stvc.codec.rangecoder import Reader, Writer
-from stvc.codec.trace_choice import before_cuts, find_traces
+from stvc.codec.trace_choice import find_traces
 from stvc.codec.truncation import (
     BLOCK,
     CUT,
@@ -35,9 +35,10 @@ from stvc.native import kernels
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from product_traces import in_steps, through_jpeg2000, transformed
+from product_traces import in_half_precision, in_steps, through_jpeg2000, transformed
 
 I64 = np.ndarray[Any, np.dtype[np.int64]]
+COUNTING, MAKING = Tellable(2, True), Tellable(len(RULES), True)
 needs_kernels = pytest.mark.skipif(kernels is None, reason="no native kernels")
 
 
@@ -131,7 +132,7 @@ def test_cut_comes_back_in_the_middle() -> None:
 def test_values_in_steps_are_found(phase: int, second: int | None) -> None:
     values = ground(phase, 96, 104)
     band = truncated(values, everywhere(values.shape, phase, second))
-    found = untruncated(band, phase)
+    found = untruncated(band, phase, COUNTING)
     assert found is not None
     assert (found.truncation.phase, found.truncation.second) == (phase, second)
     np.testing.assert_array_equal(truncated(found.values, found.truncation), band)
@@ -148,7 +149,7 @@ def test_blocks_that_kept_their_smallest_are_found() -> None:
     hh, lh, hl = told.blocks
     told = replace(told, blocks=(hh, np.full_like(lh, UNREFINED), hl))
     band = truncated(values, told)
-    found = untruncated(band, 0)
+    found = untruncated(band, 0, COUNTING)
     assert found is not None
     np.testing.assert_array_equal(truncated(found.values, found.truncation), band)
     assert (found.truncation.blocks[1][1:-1, 1:-1] != WHOLE).mean() > 0.9
@@ -160,9 +161,21 @@ def test_blocks_that_kept_their_smallest_are_found() -> None:
 def test_the_offset_is_found(shift: int) -> None:
     values = in_steps(ground(7, 80, 80, 3000) + shift, shift)
     told = everywhere(values.shape, 0, None)
-    found = untruncated(truncated(values, told), 0)
+    found = untruncated(truncated(values, told), 0, COUNTING)
     assert found is not None
     assert found.steps == (1 if shift == 0 else 2)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("offset", "kept", "steps"), [(0, 0, 3), (1000, 0, 4), (1000, 1000, 5)])
+def test_values_in_half_precision_are_found(offset: int, kept: int, steps: int) -> None:
+    y, _ = np.mgrid[:80, :80]
+    rough = 3300 + 500 * np.sin(y / 9) + np.random.default_rng(8).normal(0, 90, y.shape)
+    values = in_half_precision((64 * rough).astype(np.int64), offset) - offset + kept
+    found = untruncated(truncated(values, everywhere(values.shape, 0, None)), 0, MAKING)
+    assert found is not None
+    assert found.steps == steps
+    assert (found.values == values).mean() > 0.9
 
 
 @needs_kernels
@@ -171,13 +184,14 @@ def test_units_get_smaller_and_come_back(networked: bool, monkeypatch: pytest.Mo
     blue, red = ground(1, 96, 96), ground(2, 96, 96)
     pixels = np.stack([blue, truncated(red, everywhere(red.shape, 1, 1))]).astype(np.uint16)
     sizes = {}
-    for generation in (6, 7):
+    for generation in (6, 7, 8):
         coded = encode(pixels, generation=generation, networked=networked)
         sizes[generation] = len(coded.payload)
         np.testing.assert_array_equal(coded.decoded, pixels)
         found, _ = decode(coded.payload, pixels.shape, generation=generation)
         np.testing.assert_array_equal(found, pixels)
     assert sizes[7] < sizes[6] - red.size // 60
+    assert sizes[8] < sizes[6] - red.size // 60
     monkeypatch.setattr(truncation_search, "kernels", None)
     alone = encode(pixels, generation=7, networked=networked)
     assert abs(len(alone.payload) - sizes[6]) <= 2
@@ -193,13 +207,14 @@ def test_any_truncation_can_be_told(bands: int, height: int, width: int, seed: i
     pixels = np.stack([truncated(v, t) for v, t in zip(values, told, strict=True)])
     pixels = pixels.astype(np.uint16)
 
-    def given_cuts(band_values: I64, traces: list[BandTraces]) -> tuple[I64, list[BandTraces]]:
+    def given_cuts(*asked: Any) -> tuple[I64, list[BandTraces]]:
+        _, traces = find_traces(*asked)
         return values[::-1], [
             replace(one, truncation=cuts) for one, cuts in zip(traces, told[::-1], strict=True)
         ]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictive, "before_cuts", given_cuts)
+        patch.setattr(predictive, "find_traces", given_cuts)
         coded = encode(pixels, generation=7, networked=bool(seed % 2))
     np.testing.assert_array_equal(coded.decoded, pixels)
     if coded.payload[0] in (predictive.PREDICTED, predictive.LEARNED):
@@ -208,12 +223,12 @@ def test_any_truncation_can_be_told(bands: int, height: int, width: int, seed: i
 
 def test_only_whole_bands_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = np.zeros((8, 9), bool)
-    assert may_be_cut(7, (8, 9), None)
-    assert may_be_cut(7, (8, 9), hidden)
-    assert not may_be_cut(6, (8, 9), None)
-    assert not may_be_cut(7, (8, 7), None)
+    assert Tellable.of(7, (8, 9), None) == (2, True)
+    assert Tellable.of(8, (8, 9), hidden) == (len(RULES), True)
+    assert not Tellable.of(6, (8, 9), None).truncations
+    assert not Tellable.of(7, (8, 7), None).truncations
     hidden[2, 2] = True
-    assert not may_be_cut(7, (8, 9), hidden)
+    assert not Tellable.of(7, (8, 9), hidden).truncations
     pixels = truncated(ground(3, 48, 48), everywhere((48, 48), 0, None))[None].astype(np.uint16)
     monkeypatch.setattr(trace_choice, "untruncated", None)  # would be called
     hidden = np.zeros((48, 48), bool)
@@ -224,10 +239,10 @@ def test_only_whole_bands_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bands_that_were_never_cut_are_left_alone() -> None:
     values = np.stack([ground(4, 64, 64), ground(5, 64, 64) | 1])
-    told = find_traces(values, None)
-    found, same = before_cuts(values, told)
-    np.testing.assert_array_equal(found, values)
-    assert same == told
+    for tellable in (COUNTING, MAKING):
+        found, told = find_traces(values, None, tellable)
+        np.testing.assert_array_equal(found, values)
+        assert all(one.truncation is None for one in told)
 
 
 @needs_kernels
@@ -242,7 +257,7 @@ def test_kernels_refuse_what_does_not_fit(wrong: int) -> None:
         np.ones((10, 12), bool),
         np.zeros((5, 6), np.int32),
         np.ones((5, 6), bool),
-        truncation_search._prices(0),
+        truncation_search._prices(RULES[0]),
         truncation_search._odds(3),
         np.zeros((10, 12), np.int32),
     ]

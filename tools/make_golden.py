@@ -1,6 +1,6 @@
 """Freeze the bit stream: write the golden archives that every later version must decode alike.
 
-    python tools/make_golden.py [--out tests/golden/v7]
+    python tools/make_golden.py [--out tests/golden/v8]
 
 Run once per bit stream version, with the model that will ship; once more, into a folder beside it,
 when encoders have come to choose otherwise (v4-2: another fit of the spectral transform, finer
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from product_traces import in_steps, through_jpeg2000, through_two_levels
+from product_traces import in_half_precision, in_steps, through_jpeg2000, through_two_levels
 
 import stvc
 from stvc import archiving
@@ -149,6 +149,22 @@ def cut_products() -> xr.Dataset:
     return xr.Dataset({"B08": (("time", "y", "x"), values)}, coords={"time": times(2)})
 
 
+def half_precision_products() -> xr.Dataset:
+    """Two dates, the first made with an offset, in half precision; one band keeps the offset."""
+    raw = ground(11, 2, 4, 56, 60).astype(np.int64) * 30 + integers(12, (2, 4, 56, 60), 64)
+    raw[:, 3] += 64 * 1400
+    pixels = np.stack([in_half_precision(raw[0], 1000), in_half_precision(raw[1])])
+    pixels[0, 1:] -= 1000
+    pixels[0, 3] = through_jpeg2000(pixels[0, 3], (1, 0, 0), 2)
+    pixels[1, 2, 5:9, 20:30] = 3001 + integers(13, (4, 10), 60)
+    dims = ("time", "y", "x")
+    variables: dict[str, Any] = {
+        band: (dims, np.clip(pixels[:, c], 1, 65535).astype(np.uint16))
+        for c, band in enumerate(("B02", "B03", "B04", "B08"))
+    }
+    return xr.Dataset(variables, coords={"time": times(2)})
+
+
 def seasons() -> xr.Dataset:
     """Four dates, each with another spectrum, one cloud."""
     first, second = ground(7, 2, 1, 48, 56)[:, 0].astype(np.int64)
@@ -189,10 +205,12 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "traced_fast": (products, {"lossless": True, "effort": "fast"}),
     "tiles": (long_strip, {"quality": 30}),
     "cut": (cut_products, {"lossless": True}),
+    "half": (half_precision_products, {"lossless": True}),
+    "half_fast": (half_precision_products, {"lossless": True, "effort": "fast"}),
 }
 NETWORK_EVERYWHERE = ("network", "between", "turned", "turned_fast")
-LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced", "cut")
-SEARCHED = ("cut", "traced", "traced_fast")
+LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced", "cut", "half")
+SEARCHED = ("cut", "traced", "traced_fast", "half", "half_fast")
 """Archives that encoders without native kernels write in another way."""
 APPENDED = ([1], [7, 8])
 """Dates that are not encoded but appended: a late one, then the last."""
@@ -259,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    home = Path(__file__).parents[1] / "tests" / "golden" / "v7"
+    home = Path(__file__).parents[1] / "tests" / "golden" / "v8"
     parser.add_argument("--out", type=Path, default=home)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pixels as products hold them: in steps that grow, and through a lossy JPEG 2000.
+"""Pixels as products hold them: in half precision or in steps, and through a lossy JPEG 2000.
 
 For tests and golden archives: what `stvc.codec.predictive_traces` looks for, made from integers.
 """
@@ -17,6 +17,27 @@ def in_steps(values: I64, shift: int = 0) -> I64:
     for knee, step in ((1024, 2), (4096, 4), (16384, 8)):
         whole = np.where(whole >= knee, whole // step * step, whole)
     return np.maximum(whole - shift, 0)
+
+
+def in_half_precision(values: I64, offset: int = 0) -> I64:
+    """Values, given in 1/64 DN, after arithmetic in binary16 on their reflectances.
+
+    With ``offset``, 0 or 1000, that is added on the way, as in products from baseline 04.00 on.
+    """
+    reflectance = _rounded(values * (1 << 18), 10000)
+    product = _rounded(reflectance * 10000, 1)
+    doubled = 2 * product + ((2 * offset + 1) << 24)
+    return np.maximum(_rounded(doubled, 2) >> 24, 0)
+
+
+def _rounded(numerators: I64, divisor: int) -> I64:
+    """Quotients, in 2**-24, as binary16: 11 significant bits, ties to even; from 2**-14 on."""
+    whole = np.abs(numerators) // divisor
+    length = np.frexp(whole.astype(np.float64))[1].astype(np.int64)
+    step = divisor << np.maximum(length - 11, 0)
+    floor, rest = np.divmod(np.abs(numerators), step)
+    up = (2 * rest > step) | ((2 * rest == step) & (floor % 2 == 1))
+    return np.asarray(np.sign(numerators) * (floor + up) * (step // divisor), np.int64)
 
 
 def _mirrored(values: I64, index: int) -> I64:

@@ -29,10 +29,10 @@ from stvc.codec.predictive_part import (
     read_step,
 )
 from stvc.codec.predictive_scales import fit_curves
-from stvc.codec.predictive_traces import Traces, may_be_cut
+from stvc.codec.predictive_traces import BandTraces, Tellable, Traces
 from stvc.codec.predictive_walk import Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
-from stvc.codec.trace_choice import before_cuts, find_traces
+from stvc.codec.trace_choice import find_traces
 from stvc.errors import CorruptError
 
 U16 = npt.NDArray[np.uint16]
@@ -104,15 +104,14 @@ def encode(
     decoded = np.empty_like(pixels)
     order = _order(generation)
     references = [frame[order] for frame in references]
-    traced = _traced(generation, max_error)
+    tellable = _tellable(generation, max_error, pixels.shape[1:], hidden)
     learned: list[Memory] = []
     parts: list[Part] = []
     for k, bands in enumerate(_parts(len(pixels))):
         values = pixels[order][bands].astype(np.int64)
-        told = find_traces(values, hidden) if traced else None
-        cuts = told is not None and may_be_cut(generation, values.shape[1:], hidden)
-        if told and cuts:
-            values, told = before_cuts(values, told)
+        told: list[BandTraces] = []
+        if tellable is not None:
+            values, told = find_traces(values, hidden, tellable)
         layout = layout_of(values.shape, generation)
         source = layout.planes(values).astype(np.int64)
         coded: list[CodedStep] = []
@@ -143,7 +142,7 @@ def encode(
         by_mixture = np.zeros(len(values), bool)
         if networked:
             by_mixture = _cheaper(plain_bits, mixture_bits(coded, len(values)))
-        coding = BandCoding(by_mixture, curves, told, cuts)
+        coding = BandCoding(by_mixture, curves, tellable, told)
         decoded[bands] = coding.cut(_pixels(layout, own))
         parts.append(Part(first, coding, coded, source, coding.traces(layout, hidden)))
     form = LEARNED if any(part.coding.by_mixture.any() for part in parts) else PREDICTED
@@ -190,7 +189,7 @@ def decode(
     if form != bytes([PREDICTED]) and not networked:
         raise CorruptError(f"unknown form {form!r} of a predicted unit; the payload is damaged")
     pitch = 2 * max_error + 1
-    traced = _traced(generation, max_error)
+    tellable = _tellable(generation, max_error, shape[1:], hidden)
     reader = Reader(body)
     decoded = np.empty(shape, np.uint16)
     order = _order(generation)
@@ -200,10 +199,7 @@ def decode(
         layout = layout_of((part.stop - part.start, *shape[1:]), generation)
         count = part.stop - part.start
         first = reader.bits(count, 16)
-        cuts = traced and may_be_cut(generation, shape[1:], hidden)
-        coding = BandCoding.read(
-            reader, layout.shape, flagged=networked, traced=traced, truncations=cuts
-        )
+        coding = BandCoding.read(reader, layout.shape, flagged=networked, tellable=tellable)
         traces = coding.traces(layout, hidden)
 
         def code(step: Step, coding: BandCoding = coding, traces: Traces | None = traces) -> I64:
@@ -226,9 +222,13 @@ def decode(
     return decoded[order], tuple(learned)
 
 
-def _traced(generation: int, max_error: int) -> bool:
-    """Whether bands say what traces are in their values."""
-    return generation >= TRACED and max_error == 0
+def _tellable(
+    generation: int, max_error: int, shape: tuple[int, ...], hidden: Bool | None
+) -> Tellable | None:
+    """What bands may say of traces in their values."""
+    if generation < TRACED or max_error:
+        return None
+    return Tellable.of(generation, shape, hidden)
 
 
 def _cheaper(plain: F64, mixed: F64) -> Bool:

@@ -3,8 +3,8 @@
 A level is told by whether it lies in an interval around the prediction and then by halving the
 interval; every decision has the probability that the pixel's mixture gives it, in integers. All
 pixels of a step take their first decision, then all their second. Levels may lean on traces of
-earlier processing (`stvc.codec.predictive_traces`): decisions about the two lowest bits of values
-on counts, the last decisions of pixels that complete coefficients on tables.
+earlier processing (`stvc.codec.predictive_traces`): decisions about the lowest bits of values
+on counts or on how values are made, the last ones of pixels that complete coefficients on tables.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from stvc.codec.predictive_mixture import Mixture, level_bits, mixture_of, singl
 from stvc.codec.predictive_network import outputs
 from stvc.codec.predictive_scales import BUCKETS, address_of, read_curves, write_curves
 from stvc.codec.predictive_tables import OCTAVE, logistic_models
-from stvc.codec.predictive_traces import BandTraces, Traces, read_traces, write_traces
+from stvc.codec.predictive_traces import BandTraces, Tellable, Traces, read_traces, write_traces
 from stvc.codec.predictive_walk import Bool, Step
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.truncation import truncated
@@ -38,14 +38,14 @@ class BandCoding:
     """(C,) which bands take mixtures of the pixel network."""
     curves: I64
     """(C, BUCKETS) of the other ones."""
-    told: list[BandTraces] | None
-    """Of each band, where traces are told."""
-    truncations: bool = False
-    """Whether these are told as well."""
+    tellable: Tellable | None
+    """What may be told of traces; None: nothing."""
+    told: list[BandTraces]
+    """Of each band, if traces may be told."""
 
     def traces(self, layout: Layout, hidden: Bool | None) -> Traces | None:
         """Counts to lean on, if any band shows a trace."""
-        if self.told is None or not any(band.any for band in self.told):
+        if not any(band.any for band in self.told):
             return None
         return Traces(layout, self.told, hidden)
 
@@ -69,7 +69,8 @@ class BandCoding:
         if flagged:
             for flag in self.by_mixture.tolist():
                 writer.flag(flag)
-        write_traces(writer, self.told or [], truncations=self.truncations)
+        if self.tellable is not None:
+            write_traces(writer, self.told, self.tellable)
         write_curves(writer, self.curves[~self.by_mixture])
 
     @classmethod
@@ -79,22 +80,21 @@ class BandCoding:
         shape: tuple[int, int, int],
         *,
         flagged: bool,
-        traced: bool,
-        truncations: bool,
+        tellable: Tellable | None,
     ) -> BandCoding:
         """Read it, of bands of a shape."""
         bands = shape[0]
         by_mixture = np.array([flagged and reader.flag() for _ in range(bands)], bool)
-        told = None
-        if traced:
-            told = read_traces(reader, bands, shape[1:], truncations=truncations)
+        told = []
+        if tellable is not None:
+            told = read_traces(reader, bands, shape[1:], tellable)
         curves = np.zeros((bands, BUCKETS), np.int64)
         curves[~by_mixture] = read_curves(reader, int(np.count_nonzero(~by_mixture)))
-        return cls(by_mixture, curves, told, truncations)
+        return cls(by_mixture, curves, tellable, told)
 
     def cut(self, values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
         """(C, H, W) bands of values that were told: cut, where the encoder said so."""
-        for k, band in enumerate(self.told or []):
+        for k, band in enumerate(self.told):
             if band.truncation is not None:
                 values[k] = truncated(values[k].astype(np.int64), band.truncation)
         return values

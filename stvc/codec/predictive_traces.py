@@ -1,27 +1,33 @@
 """What processing left in the values of Sentinel-2 products: lossless units from generation 6 on.
 
-Two traces are known. Level-2A values of 10 m bands are even from 1024 DN on and multiples of 4 from
-4096 on. And products come as JPEG 2000 at a limited rate: where a scene is rich, the finest
-coefficients of its reversible 5/3 wavelet transform (ISO/IEC 15444-1, Annex F) lost their lowest
-bits and came back in the middle of what was left, so that each is 0 or, say, odd.
+Two traces are known. Level-2A values of 10 m bands were made in half precision
+(`stvc.codec.half_precision`): even from 1024 DN on, multiples of 4 from 4096 on, some of these
+more often than others and some never. And products come as JPEG 2000 at a limited rate: where a
+scene is rich, the finest coefficients of its reversible 5/3 wavelet transform (ISO/IEC 15444-1,
+Annex F) lost their lowest bits and came back in the middle of what was left, so that each is 0 or,
+say, odd.
 
-A third way leans on both: where an encoder finds the values in steps that a band was cut from, it
-tells those and what to cut (`stvc.codec.truncation`).
+A third way leans on both: where an encoder finds the values that a band was cut from, it tells
+those and what to cut (`stvc.codec.truncation`).
 
-The first is learned by counting the two lowest bits of values. For the second, the pixel that
-completes a coefficient is coded under its mixture times how likely the coefficients are that its
-values would make, learned by counting, too. Neither is taken for granted: where values show no
-trace, the counts say so.
+From generation 8 on, a value is coded under its mixture times what half precision makes of
+reflectances; how often values come that it does not make is learned by counting. Without that
+knowledge, as in generations 6 and 7, the two lowest bits of values are counted. For the second
+trace, the pixel that completes a coefficient is coded under its mixture times how likely the
+coefficients are that its values would make, learned by counting, too. Nothing is taken for
+granted: where values show no trace, the counts say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from stvc.codec.half_precision import OFFSET, SPAN, masses
 from stvc.codec.predictive_layout import MARGIN, Layout
 from stvc.codec.predictive_walk import Step
 from stvc.codec.rangecoder import Reader, Writer
@@ -34,10 +40,8 @@ Bool = npt.NDArray[np.bool_]
 
 KNEES = (1024, 4096, 16384)
 """DN from which on values are multiples of 2, 4, 8."""
-SHIFTS = (0, 1000)
-"""DN that were subtracted since: of products from processing baseline 04.00 on, the offset."""
-TRUNCATED = 7
-"""The first generation that tells what was cut from bands."""
+TRUNCATED, HALF_PRECISION = 7, 8
+"""The first generations that tell what was cut from bands, and that know half precision."""
 NODES = 3
 """Decisions about the two lowest bits: the upper one, the lower one after 0 and after 1."""
 SUBBANDS, CLASSES = 3, 4
@@ -52,6 +56,27 @@ CONSTANTS = 8
 PRIOR = (8, 4, 2, 2)
 """Of the classes, in 16ths, where nothing was lost."""
 
+
+class ValueRule(NamedTuple):
+    """What values of a band look like."""
+
+    shift: int
+    """DN that were subtracted since: of products from processing baseline 04.00 on, the offset."""
+    made: int | None
+    """Which of `stvc.codec.half_precision.masses`; None: the two lowest bits are counted."""
+
+
+RULES = (
+    ValueRule(0, None),
+    ValueRule(OFFSET, None),
+    ValueRule(0, 0),
+    ValueRule(OFFSET, 1),
+    ValueRule(0, 1),
+)
+"""What bands are told to follow."""
+COUNTED = 2
+"""Rules known before generation 8."""
+
 _CLASS_OF = np.array([3, 0, 1, 0, 2, 0, 1, 0], np.int64)
 """By the three lowest bits."""
 _PHASES = 4
@@ -64,6 +89,13 @@ _VALUES_LIMIT = _ONE << 12
 _SEEN = 16
 _MOST_LIKELY = 2047
 _COEFFICIENTS_LIMIT = _SEEN * 40
+_SHIFT_OF = np.array([rule.shift for rule in RULES], np.int64)
+_MADE_OF = np.array([-1 if rule.made is None else rule.made for rule in RULES], np.int64)
+_SHARE_BITS = 12
+"""Of the masses of the two halves of an interval."""
+_FOREIGN = (32 * _ONE, 0, 16 * _ONE, 16 * _ONE)
+"""Counts to begin with, of values that half precision makes and of those that it does not: as if 32
+decisions had been between equals, and all had fallen on the former."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +103,7 @@ class BandTraces:
     """What an encoder found in a band."""
 
     steps: int = 0
-    """0: the lowest bits are not counted; 1 and 2: they are, with that one of `SHIFTS`."""
+    """0: values follow no rule; else 1 + which of `RULES`."""
     phase: int | None = None
     """``2 y + x`` of the first even row and column of its transform; None: not looked for."""
     truncation: Truncation | None = None
@@ -83,31 +115,40 @@ class BandTraces:
         return self.steps > 0 or self.phase is not None
 
 
-def write_traces(writer: Writer, bands: Sequence[BandTraces], *, truncations: bool) -> None:
-    """Tell what was found in bands; ``truncations``: those as well, where `may_be_cut`."""
+class Tellable(NamedTuple):
+    """What may be told of the bands of a unit."""
+
+    rules: int
+    """How many of `RULES`."""
+    truncations: bool
+
+    @classmethod
+    def of(cls, generation: int, shape: tuple[int, ...], hidden: Bool | None) -> Tellable:
+        """Of (H, W) bands; no truncations where values are missing."""
+        rules = len(RULES) if generation >= HALF_PRECISION else COUNTED
+        whole = hidden is None or not hidden.any()
+        return cls(rules, generation >= TRUNCATED and whole and min(shape) >= LEAST_SIDE)
+
+
+def write_traces(writer: Writer, bands: Sequence[BandTraces], tellable: Tellable) -> None:
+    """Tell what was found in bands."""
     for band in bands:
-        writer.uniform(band.steps, len(SHIFTS) + 1)
+        writer.uniform(band.steps, tellable.rules + 1)
         writer.uniform(0 if band.phase is None else band.phase + 1, _PHASES + 1)
-        if truncations:
+        if tellable.truncations:
             write_truncation(writer, band.truncation)
 
 
 def read_traces(
-    reader: Reader, count: int, shape: tuple[int, int], *, truncations: bool
+    reader: Reader, count: int, shape: tuple[int, int], tellable: Tellable
 ) -> list[BandTraces]:
     """Read what `write_traces` wrote of (H, W) bands."""
     found = []
     for _ in range(count):
-        steps, phase = reader.uniform(len(SHIFTS) + 1), reader.uniform(_PHASES + 1)
-        cut = read_truncation(reader, shape) if truncations else None
+        steps, phase = reader.uniform(tellable.rules + 1), reader.uniform(_PHASES + 1)
+        cut = read_truncation(reader, shape) if tellable.truncations else None
         found.append(BandTraces(steps, phase - 1 if phase else None, cut))
     return found
-
-
-def may_be_cut(generation: int, shape: tuple[int, ...], hidden: Bool | None) -> bool:
-    """Whether truncations are told of (H, W) bands: not where values are missing."""
-    whole = hidden is None or not hidden.any()
-    return generation >= TRUNCATED and whole and min(shape) >= LEAST_SIDE
 
 
 class Traces:
@@ -124,11 +165,13 @@ class Traces:
     def __init__(self, layout: Layout, bands: Sequence[BandTraces], hidden: Bool | None) -> None:
         c, h, w = layout.shape
         self._layout = layout
-        self._shift = np.array([(-1, *SHIFTS)[b.steps] for b in bands], np.int64)
+        self._rule = np.array([b.steps - 1 for b in bands], np.int64)
         self._phase = np.array([-1 if b.phase is None else b.phase for b in bands], np.int64)
         self._groups = (w - 1) // COLUMNS + 1
         self.values = np.zeros((c * 4 * (len(KNEES) + 1), NODES, 4), np.int64)
-        """Per context and node: how often 0 and 1 came, and were expected."""
+        """Per context and node: how often 0 and 1 came, and were expected; where values are made in
+        half precision, how often what it makes came, and what it does not."""
+        self.values.reshape(c, -1, 4)[(self._rule >= 0) & (_MADE_OF[self._rule] >= 0)] = _FOREIGN
         self.coefficients = np.zeros((c * self._groups, SUBBANDS, CLASSES), np.int64)
         shown = np.ones((h, w), bool) if hidden is None else ~hidden
         self._complete = completed(shown)
@@ -150,7 +193,7 @@ class Traces:
         return Leaning(
             step.whole,
             first,
-            self._shift[step.band],
+            self._rule[step.band],
             closing,
             constants_of(around),
             usable[:, closing],
@@ -162,7 +205,7 @@ class Traces:
         """Do what `at` does on a native kernel."""
         assert kernels is not None
         n = len(step.cells)
-        first, shift, closing, group = (np.empty(n, np.int64) for _ in range(4))
+        first, rule, closing, group = (np.empty(n, np.int64) for _ in range(4))
         constants, usable = np.empty(CONSTANTS * n, np.int64), np.empty(SUBBANDS * n, bool)
         m = kernels.find_closing(
             (*self._layout.shape[1:], MARGIN),
@@ -171,9 +214,9 @@ class Traces:
             np.ascontiguousarray(values, np.float64),
             self._complete,
             self._phase,
-            self._shift,
+            self._rule,
             first,
-            shift,
+            rule,
             closing,
             constants,
             usable,
@@ -182,7 +225,7 @@ class Traces:
         return Leaning(
             step.whole,
             first,
-            shift,
+            rule,
             closing[:m],
             constants[: CONSTANTS * m].reshape(CONSTANTS, m),
             usable[: SUBBANDS * m].reshape(SUBBANDS, m),
@@ -227,6 +270,19 @@ def class_of(coefficient: I64) -> I64:
     return np.asarray(_CLASS_OF[coefficient & 7])
 
 
+class Noted(NamedTuple):
+    """What is to be learned from k of the decisions of a moment."""
+
+    at: I64
+    """(k,) which of them."""
+    context: I64
+    node: I64
+    given: I64
+    """(k,) how likely what is counted first was, in 2**-24, before counts leaned on it."""
+    turned: Bool
+    """(k,) whether that is the answer yes."""
+
+
 @dataclass(frozen=True)
 class Leaning:
     """What counts say of the n pixels of a step."""
@@ -235,8 +291,8 @@ class Leaning:
     """(n,) values of level 0, DN."""
     first: I64
     """(n,) first context of the lowest bits."""
-    shift: I64
-    """(n,) DN, or -1: the lowest bits are not counted."""
+    rule: I64
+    """(n,) which of `RULES`, or -1."""
     closing: I64
     """(m,) pixels that complete coefficients."""
     constants: I64
@@ -247,15 +303,16 @@ class Leaning:
     """(m,) of their counts."""
     traces: Traces
     notes: list[tuple[I64, I64, I64, Bool]] = field(default_factory=list)
-    """(context, node, edge, answer) of decisions about the lowest bits."""
+    """(context, node, edge, answer) of decisions to learn from."""
 
     def arrays(self) -> tuple[npt.NDArray[np.int64 | np.bool_], ...]:
         """What kernels ask for; they count in the last two."""
-        given = (self.whole, self.first, self.shift, self.closing, self.constants)
+        given = (self.whole, self.first, self.rule, self.closing, self.constants)
         return (
             *(np.ascontiguousarray(a, np.int64) for a in given),
             np.ascontiguousarray(self.usable),
             np.ascontiguousarray(self.group, np.int64),
+            masses(),
             self.traces.values,
             self.traces.coefficients,
         )
@@ -283,29 +340,54 @@ class Leaning:
             product = product * other >> 8
         return np.maximum(product, 1)
 
-    def lean(
-        self, edges: I64, pixels: I64, low: I64, high: I64
-    ) -> tuple[I64, tuple[I64, I64, I64, I64]]:
-        """Lean decisions about the lowest bits on counts: edges, and what to note of them."""
-        size = high - low
-        lowest = np.flatnonzero((size <= 4) & (self.shift[pixels] >= 0))
-        here = pixels[lowest]
-        value = self.whole[here] + low[lowest]
-        context = self.first[here] + np.searchsorted(
-            np.array(KNEES), (value & ~3) + self.shift[here], side="right"
-        )
-        node = np.where(size[lowest] == 4, 0, 1 + (value >> 1 & 1))
+    def lean(self, edges: I64, pixels: I64, low: I64, high: I64) -> tuple[I64, Noted]:
+        """Lean decisions on what is known of values: edges, and what to note of them."""
+        leaning, size, rule = edges.copy(), high - low, self.rule[pixels]
+        made = np.where(rule >= 0, _MADE_OF[rule], -1)
+        counted = np.flatnonzero((size <= 4) & (rule >= 0) & (made < 0))
+        which, notes = [counted], [self._counted(pixels[counted], low[counted], size[counted])]
+        known = np.flatnonzero((size <= TABLE) & (made >= 0))
+        if len(known):
+            below, above = self._halves(made[known], pixels[known], low[known], high[known])
+            both, either = (below > 0) & (above > 0), (below > 0) ^ (above > 0)
+            share = np.clip((below[both] << _SHARE_BITS) // (below + above)[both], 1, _MOST_WEIGHT)
+            some = known[both]
+            leaning[some] = _leaned(edges[some], share, (1 << _SHARE_BITS) - share)
+            some = known[either]
+            which.append(some)
+            notes.append(self._foreign(pixels[some], size[some], above[either] > 0))
+        at = np.concatenate(which)
+        context, node, turned = (np.concatenate(parts) for parts in zip(*notes, strict=True))
         zero, one = self.node_weights(context, node)
-        given = edges[lowest]
-        share = given * zero
-        leaning = edges.copy()
-        leaning[lowest] = (share << 24) // (share + ((1 << 24) - given) * one)
-        return leaning, (lowest, context, node, given)
+        given = np.where(turned, (1 << 24) - edges[at], edges[at])
+        leaning[at] = _leaned(edges[at], np.where(turned, one, zero), np.where(turned, zero, one))
+        return leaning, Noted(at, context, node, given, turned)
 
-    def note(self, noted: tuple[I64, I64, I64, I64], up: Bool) -> None:
+    def _counted(self, pixels: I64, low: I64, size: I64) -> tuple[I64, I64, Bool]:
+        """(k,) contexts and nodes of decisions about the two lowest bits, and none turned."""
+        value = self.whole[pixels] + low
+        shifted = (value & ~3) + _SHIFT_OF[self.rule[pixels]]
+        context = self.first[pixels] + np.searchsorted(np.array(KNEES), shifted, side="right")
+        node = np.where(size == 4, 0, 1 + (value >> 1 & 1))
+        return context, node, np.zeros(len(pixels), bool)
+
+    def _foreign(self, pixels: I64, size: I64, turned: Bool) -> tuple[I64, I64, Bool]:
+        """(k,) the same of decisions whether a value is one that half precision makes."""
+        depth = np.frexp(size.astype(np.float64))[1].astype(np.int64) - 2
+        return self.first[pixels] + depth // NODES, depth % NODES, turned
+
+    def _halves(self, made: I64, pixels: I64, low: I64, high: I64) -> tuple[I64, I64]:
+        """(k,) how much reflectance makes the values of the halves of intervals."""
+        start = self.whole[pixels] + _SHIFT_OF[self.rule[pixels]]
+        ends = np.stack([low, (low + high) >> 1, high]) + start
+        sums = masses()[made, np.clip(ends, 0, SPAN)]
+        below, above = np.diff(sums, axis=0)
+        return below, above
+
+    def note(self, noted: Noted, up: Bool) -> None:
         """Keep what was answered, to learn of it."""
-        lowest, context, node, given = noted
-        self.notes.append((context, node, given, up[lowest]))
+        answer = up[noted.at] ^ noted.turned
+        self.notes.append((noted.context, noted.node, noted.given, answer))
 
     def node_weights(self, context: I64, node: I64) -> I64:
         """(2, k) of 0 and 1."""
@@ -331,3 +413,9 @@ class Leaning:
                 np.add.at(made, (self.group[some], k, kind[k][some]), _SEEN)
             full = made.sum(2) > _COEFFICIENTS_LIMIT
             made[full] >>= 1
+
+
+def _leaned(edges: I64, zero: I64, one: I64) -> I64:
+    """Edges of decisions whose answers weigh differently."""
+    share = edges * zero
+    return np.asarray((share << 24) // (share + ((1 << 24) - edges) * one), np.int64)

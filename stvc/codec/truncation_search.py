@@ -1,8 +1,9 @@
 """Looking for what a band was before JPEG 2000 cut it: encoders only.
 
 Coefficients that lost a bit may have been one closer to zero, those that came back as 0 may have
-been -1 or 1. Values in steps are rare among all that these coefficients could be (four conditions
-for every bit that was lost, or nearly so), so that simulated annealing finds most of them.
+been -1 or 1. Values that follow a rule are rare among all that these coefficients could be (four
+conditions for every bit that was lost, or nearly so), so that simulated annealing finds most of
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec import wavelet
-from stvc.codec.predictive_traces import KNEES, SHIFTS
+from stvc.codec.half_precision import SPAN, masses
+from stvc.codec.predictive_traces import COUNTED, KNEES, RULES, Tellable, ValueRule
+from stvc.codec.trace_gains import rule_gain
 from stvc.codec.truncation import (
     BLOCK,
     CUT,
@@ -41,7 +44,7 @@ _CUT_SHARE = 0.6
 BEYOND = 256
 """Values below 0 and above 65535 that prices are given for."""
 _MISSED, _IMPOSSIBLE = 8, 2000
-"""Prices of values that lie in no step, and of those that do not exist."""
+"""Prices of values that do not follow the rule, and of those that do not exist."""
 MOST_DEARER = 64
 _FIRST_HEAT, _LAST_HEAT = 0.8, 0.2
 _SWEEPS, _COLD_SWEEPS = 200, 5
@@ -58,8 +61,8 @@ class Untruncated(NamedTuple):
     """(H, W) DN, which `truncated` makes the band of."""
 
 
-def untruncated(band: I64, phase: int) -> Untruncated | None:
-    """Look for values in steps that an (H, W) band was cut from.
+def untruncated(band: I64, phase: int, tellable: Tellable) -> Untruncated | None:
+    """Look for values that follow a rule and that an (H, W) band was cut from.
 
     Without native kernels nothing is looked for. ``phase`` is that of coefficients that show a
     trace.
@@ -69,14 +72,17 @@ def untruncated(band: I64, phase: int) -> Untruncated | None:
     start = _Start.of(band, phase)
     if start is None:
         return None
-    probes = [_known_bits(_annealed(start, shift, _PROBE_SWEEPS), shift) for shift in SHIFTS]
-    shift = int(np.argmax(probes))
-    values = _annealed(start, SHIFTS[shift], _SWEEPS)
+    shown = np.ones(start.lost.shape, bool)
+    rules = range(COUNTED) if tellable.rules == COUNTED else range(COUNTED, tellable.rules)
+    # ^ what half precision makes lies in steps, too
+    probes = [rule_gain(_annealed(start, RULES[k], _PROBE_SWEEPS), shown, RULES[k]) for k in rules]
+    rule = rules[int(np.argmax(probes))]
+    values = _annealed(start, RULES[rule], _SWEEPS)
     if values.min() < 0 or values.max() > 65535:
         return None
     if not np.array_equal(truncated(values, start.truncation), band):
         return None
-    return Untruncated(start.truncation, shift + 1, values)
+    return Untruncated(start.truncation, rule + 1, values)
 
 
 class _Start(NamedTuple):
@@ -154,23 +160,7 @@ def _second_phase(coarse: I64, shape: tuple[int, int], phase: int) -> int | None
     return best if shares[best] > _CUT_SHARE else None
 
 
-def _known_bits(values: I64, shift: int) -> float:
-    """Bits that values take less if it is known how many of them lie in their steps."""
-    bits, saved = _step_bits(values, shift), 0.0
-    for k in range(1, len(KNEES) + 1):
-        low = (values[bits == k] + shift) & ((1 << k) - 1)
-        if len(low):
-            share = np.array([np.mean(low != 0), np.mean(low == 0)])
-            told = -(share * np.log2(np.maximum(share, 1e-9))).sum()
-            saved += len(low) * float(k - told - share[0] * np.log2((1 << k) - 1))
-    return saved
-
-
-def _step_bits(values: I64, shift: int) -> I64:
-    return np.searchsorted(np.array(KNEES), values + shift, side="right").astype(np.int64)
-
-
-def _annealed(start: _Start, shift: int, sweeps: int) -> I64:
+def _annealed(start: _Start, rule: ValueRule, sweeps: int) -> I64:
     """(H, W) values that are cut to the same ones."""
     assert kernels is not None
     values = np.empty(start.made.shape, np.int32)
@@ -182,19 +172,24 @@ def _annealed(start: _Start, shift: int, sweeps: int) -> I64:
         start.lost,
         start.deeper,
         start.deeper_lost,
-        _prices(shift),
+        _prices(rule),
         _odds(sweeps),
         values,
     )
     return values.astype(np.int64)
 
 
-@lru_cache(maxsize=4)
-def _prices(shift: int) -> npt.NDArray[np.int16]:
+@lru_cache(maxsize=len(RULES))
+def _prices(rule: ValueRule) -> npt.NDArray[np.int16]:
     """Of values from `BEYOND` below 0 to `BEYOND` above 65535."""
     value = np.arange(-BEYOND, 65536 + BEYOND)
-    inside = (value + shift) & ((1 << _step_bits(value, shift)) - 1) == 0
-    prices = np.where(inside, 0, _MISSED)
+    if rule.made is None:
+        step = np.searchsorted(np.array(KNEES), value + rule.shift, side="right")
+        follows = (value + rule.shift) & ((1 << step) - 1) == 0
+    else:
+        mass = np.diff(masses()[rule.made])
+        follows = mass[np.clip(value + rule.shift, 0, SPAN - 1)] > 0
+    prices = np.where(follows, 0, _MISSED)
     prices[(value < 0) | (value > 65535)] = _IMPOSSIBLE
     return prices.astype(np.int16)
 

@@ -267,26 +267,31 @@ enum {
     TRACES_SUBBANDS = 3,
     TRACES_CLASSES = 4,
     TRACES_CONSTANTS = 8,
-    TRACES_TABLE = 64
+    TRACES_TABLE = 64,
+    TRACES_NOTES = 6, /* of a pixel, at most */
+    TRACES_RULES = 5,
+    TRACES_MADE = 2,      /* rules of half precision */
+    TRACES_SPAN = 66536   /* values they tell of */
 };
 
 /* Of n pixels, some of which complete coefficients of a wavelet transform. */
 typedef struct {
     int64_t n, closing, contexts, groups;
-    const int64_t *whole, *first, *shift; /* (n,) */
+    const int64_t *whole, *first, *rule;  /* (n,) */
     const int64_t *pixel;                 /* (closing,) */
     const int64_t *constants;             /* (8, closing) */
     const uint8_t *usable;                /* (3, closing) */
     const int64_t *group;                 /* (closing,) */
+    const int64_t *masses;                /* (TRACES_MADE, TRACES_SPAN + 1) below values */
     int64_t *values;                      /* (contexts, 3, 4) */
     int64_t *coefficients;                /* (groups, 3, 4) */
 } traces_batch;
 
-/* A decision about the lowest bits. */
+/* A decision to learn from; where it is turned, the answer yes is counted first. */
 typedef struct {
     int64_t counts;
     uint32_t edge;
-    int up;
+    int turned, up;
 } traces_note;
 
 /* A step's pixels among the cells of a layout with margins. */
@@ -295,18 +300,19 @@ typedef struct {
     const int64_t *cells, *band; /* (n,) */
     const double *values;        /* DN of all cells */
     const uint8_t *complete;     /* (3, height, width) */
-    const int64_t *phase, *shifts; /* (bands,) */
+    const int64_t *phase, *rules; /* (bands,) */
 } traces_step;
 
 /* Contexts (n,), shifts (n,) and, of the pixels that complete coefficients, which they are, their
  * constants (8, count), usable (3, count) and groups. */
-stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *shift, int64_t *closing,
+stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *rule, int64_t *closing,
                         int64_t *constants, uint8_t *usable, int64_t *group, int64_t *count);
 /* Whether all is within bounds that no sum or product leaves 63 bits with. */
 int traces_checked(const traces_batch *t);
 /* Of `count` values from `level` on, of the k-th pixel that completes coefficients. */
 void traces_weights(const traces_batch *t, int64_t k, int64_t level, int64_t count, int64_t *out);
-/* Where "yes" begins of a decision about the lowest bits, in 2**-24 and not clipped yet. */
+/* Where "yes" begins of a decision between `size` levels, in 2**-24 and not clipped yet; if there
+ * is nothing to learn from it, the note's counts are negative. */
 uint32_t traces_lean(const traces_batch *t, int64_t pixel, int64_t low, int64_t size,
                      uint32_t edge, traces_note *note);
 void traces_learn(const traces_batch *t, const traces_note *notes, int64_t noted,

@@ -2,7 +2,8 @@
  *
  * All pixels of a step take their first decision, then all their second; a pixel whose interval
  * holds one level is done. With traces (traces.c), pixels that complete coefficients take their
- * last decisions from tables, and decisions about the two lowest bits lean on counts. All sums and products stay below 2**63 (see the checks). */
+ * last decisions from tables, and decisions about the lowest bits lean on counts or on how
+ * values are made. All sums and products stay below 2**63 (see the checks). */
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -116,7 +117,7 @@ static stvc_status start_work(trace_work *w, int64_t n)
     const int64_t closing = w->t->closing;
     w->slots = malloc((size_t)(n ? n : 1) * sizeof *w->slots);
     w->tables = malloc((size_t)(closing ? closing : 1) * (TRACES_TABLE + 1) * sizeof *w->tables);
-    w->notes = malloc((size_t)(n ? n : 1) * 2 * sizeof *w->notes);
+    w->notes = malloc((size_t)(n ? n : 1) * TRACES_NOTES * sizeof *w->notes);
     if (!w->slots || !w->tables || !w->notes)
         return STVC_MEMORY;
     for (int64_t i = 0; i < n; i++)
@@ -197,9 +198,10 @@ static stvc_status decide(const mixture_batch *m, const traces_batch *t, range_d
             const int64_t here = p.table ? p.table[middle - p.base] : mass(m, p.pixel, middle);
             uint32_t edge = edge_of(here - p.below, p.above - p.below);
             traces_note *note = NULL;
-            if (t && size <= 4 && t->shift[p.pixel] >= 0) {
-                note = &work.notes[work.noted++];
+            if (t && t->rule[p.pixel] >= 0) {
+                note = &work.notes[work.noted];
                 edge = clipped(traces_lean(t, p.pixel, p.low, size, edge, note));
+                work.noted += note->counts >= 0;
             }
             int up = e && levels[p.pixel] >= middle;
             status = e ? range_encode_flag(e, edge, up) : range_decode_flag(d, edge, &up);

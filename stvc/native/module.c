@@ -473,8 +473,8 @@ static PyMethodDef decoder_methods[] = {
     {"mixture", stvc_decoder_mixture, METH_VARARGS,
      "mixture(location, inverse, copies, weight, width, curve, out, all int64)"},
     {"traced", stvc_decoder_traced, METH_VARARGS,
-     "traced(as mixture, then whole, first, shift, closing, constants int64, usable bool, "
-     "group, counts of values, counts of coefficients int64)"},
+     "traced(as mixture, then whole, first, rule, closing, constants int64, usable bool, "
+     "group, masses, counts of values, counts of coefficients int64)"},
     {0}};
 static PyType_Slot decoder_slots[] = {{Py_tp_new, decoder_new},
                                       {Py_tp_dealloc, decoder_dealloc},

@@ -79,14 +79,14 @@ static PyObject *find_closing(PyObject *self, PyObject *args)
 {
     (void)self;
     enum {
-        CELLS, BAND, VALUES, COMPLETE, PHASE, SHIFTS, FIRST, SHIFT, CLOSING, CONSTANTS, USABLE,
+        CELLS, BAND, VALUES, COMPLETE, PHASE, RULES, FIRST, RULE, CLOSING, CONSTANTS, USABLE,
         GROUP, ALL
     };
     Py_buffer v[ALL] = {{0}};
     long long height, width, margin;
     if (!PyArg_ParseTuple(args, "(LLL)y*y*y*y*y*y*w*w*w*w*w*w*:find_closing", &height, &width,
                           &margin, &v[CELLS], &v[BAND], &v[VALUES], &v[COMPLETE], &v[PHASE],
-                          &v[SHIFTS], &v[FIRST], &v[SHIFT], &v[CLOSING], &v[CONSTANTS],
+                          &v[RULES], &v[FIRST], &v[RULE], &v[CLOSING], &v[CONSTANTS],
                           &v[USABLE], &v[GROUP]))
         return NULL;
     PyObject *result = NULL;
@@ -104,18 +104,18 @@ static PyObject *find_closing(PyObject *self, PyObject *args)
     if (stvc_holds(&v[CELLS], 8, n, "cells") && stvc_holds(&v[BAND], 8, n, "band") &&
         stvc_holds(&v[VALUES], 8, (bands + 3) * plane, "values") &&
         stvc_holds(&v[COMPLETE], 1, TRACES_SUBBANDS * height * width, "complete") &&
-        stvc_holds(&v[PHASE], 8, bands, "phase") && stvc_holds(&v[SHIFTS], 8, bands, "shifts") &&
-        stvc_holds(&v[FIRST], 8, n, "first") && stvc_holds(&v[SHIFT], 8, n, "shift") &&
+        stvc_holds(&v[PHASE], 8, bands, "phase") && stvc_holds(&v[RULES], 8, bands, "rules") &&
+        stvc_holds(&v[FIRST], 8, n, "first") && stvc_holds(&v[RULE], 8, n, "rule") &&
         stvc_holds(&v[CLOSING], 8, n, "closing") &&
         stvc_holds(&v[CONSTANTS], 8, TRACES_CONSTANTS * n, "constants") &&
         stvc_holds(&v[USABLE], 1, TRACES_SUBBANDS * n, "usable") &&
         stvc_holds(&v[GROUP], 8, n, "group")) {
         const traces_step s = {n, bands, height, width, margin, v[CELLS].buf, v[BAND].buf,
-                               v[VALUES].buf, v[COMPLETE].buf, v[PHASE].buf, v[SHIFTS].buf};
+                               v[VALUES].buf, v[COMPLETE].buf, v[PHASE].buf, v[RULES].buf};
         int64_t count = 0;
         stvc_status status;
         Py_BEGIN_ALLOW_THREADS
-        status = traces_find(&s, v[FIRST].buf, v[SHIFT].buf, v[CLOSING].buf, v[CONSTANTS].buf,
+        status = traces_find(&s, v[FIRST].buf, v[RULE].buf, v[CLOSING].buf, v[CONSTANTS].buf,
                              v[USABLE].buf, v[GROUP].buf, &count);
         Py_END_ALLOW_THREADS
         result = status ? stvc_raise(status) : PyLong_FromLongLong(count);
@@ -134,5 +134,5 @@ PyMethodDef stvc_mixture_functions[] = {
      "outside bool)"},
     {"find_closing", find_closing, METH_VARARGS,
      "find_closing((height, width, margin), cells, band int64, values float64, complete bool, "
-     "phase, shifts, first, shift, closing, constants int64, usable bool, group int64) -> count"},
+     "phase, rules, first, rule, closing, constants int64, usable bool, group int64) -> count"},
     {0}};

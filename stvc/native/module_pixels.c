@@ -3,7 +3,7 @@
 
 enum { LOCATION, INVERSE, COPIED, WEIGHT, WIDTH, CURVE, LEVELS, VIEWS };
 enum {
-    WHOLE = VIEWS, FIRST, SHIFT, CLOSING, CONSTANTS, USABLE, GROUP, VALUE_COUNTS,
+    WHOLE = VIEWS, FIRST, RULE, CLOSING, CONSTANTS, USABLE, GROUP, MASSES, VALUE_COUNTS,
     COEFFICIENT_COUNTS, TRACED_VIEWS
 };
 
@@ -29,16 +29,18 @@ static int open_traces(const Py_buffer *v, int64_t n, traces_batch *t)
     const int64_t closing = v[CLOSING].len / 8, contexts = v[VALUE_COUNTS].len / CONTEXT;
     const int64_t groups = v[COEFFICIENT_COUNTS].len / OF_GROUP;
     if (!stvc_holds(&v[WHOLE], 8, n, "whole") || !stvc_holds(&v[FIRST], 8, n, "first") ||
-        !stvc_holds(&v[SHIFT], 8, n, "shift") || !stvc_holds(&v[CLOSING], 8, closing, "closing") ||
+        !stvc_holds(&v[RULE], 8, n, "rule") || !stvc_holds(&v[CLOSING], 8, closing, "closing") ||
         !stvc_holds(&v[CONSTANTS], 8, TRACES_CONSTANTS * closing, "constants") ||
         !stvc_holds(&v[USABLE], 1, TRACES_SUBBANDS * closing, "usable") ||
         !stvc_holds(&v[GROUP], 8, closing, "group") ||
+        !stvc_holds(&v[MASSES], 8, TRACES_MADE * (TRACES_SPAN + 1), "masses") ||
         !stvc_holds(&v[VALUE_COUNTS], 8, contexts * (CONTEXT / 8), "counts of values") ||
         !stvc_holds(&v[COEFFICIENT_COUNTS], 8, groups * (OF_GROUP / 8), "counts of coefficients"))
         return 0;
     *t = (traces_batch){n, closing, contexts, groups, v[WHOLE].buf, v[FIRST].buf,
-                        v[SHIFT].buf, v[CLOSING].buf, v[CONSTANTS].buf, v[USABLE].buf,
-                        v[GROUP].buf, v[VALUE_COUNTS].buf, v[COEFFICIENT_COUNTS].buf};
+                        v[RULE].buf, v[CLOSING].buf, v[CONSTANTS].buf, v[USABLE].buf,
+                        v[GROUP].buf, v[MASSES].buf, v[VALUE_COUNTS].buf,
+                        v[COEFFICIENT_COUNTS].buf};
     return 1;
 }
 
@@ -84,10 +86,10 @@ PyObject *stvc_decoder_mixture(PyObject *object, PyObject *args)
 PyObject *stvc_encoder_traced(PyObject *object, PyObject *args)
 {
     Py_buffer v[TRACED_VIEWS] = {{0}};
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
                           &v[INVERSE], &v[COPIED], &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS],
-                          &v[WHOLE], &v[FIRST], &v[SHIFT], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
-                          &v[GROUP], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
+                          &v[WHOLE], &v[FIRST], &v[RULE], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
+                          &v[GROUP], &v[MASSES], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
         return NULL;
     return mixture((Encoder *)object, NULL, v, 1);
 }
@@ -95,10 +97,10 @@ PyObject *stvc_encoder_traced(PyObject *object, PyObject *args)
 PyObject *stvc_decoder_traced(PyObject *object, PyObject *args)
 {
     Py_buffer v[TRACED_VIEWS] = {{0}};
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*w*y*y*y*y*y*y*y*y*w*w*:traced", &v[LOCATION],
                           &v[INVERSE], &v[COPIED], &v[WEIGHT], &v[WIDTH], &v[CURVE], &v[LEVELS],
-                          &v[WHOLE], &v[FIRST], &v[SHIFT], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
-                          &v[GROUP], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
+                          &v[WHOLE], &v[FIRST], &v[RULE], &v[CLOSING], &v[CONSTANTS], &v[USABLE],
+                          &v[GROUP], &v[MASSES], &v[VALUE_COUNTS], &v[COEFFICIENT_COUNTS]))
         return NULL;
     return mixture(NULL, (Decoder *)object, v, 1);
 }

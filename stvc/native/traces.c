@@ -4,9 +4,16 @@
 #include "kernels.h"
 
 enum { ONE = 256, DOUBT = 150, SCALE = 1024, MOST_WEIGHT = 4095, SEEN = 16, MOST_LIKELY = 2047 };
+enum { EDGE_BITS = 24, SHARE_BITS = 12 };
+static const int64_t MOST_MADE = (int64_t)1 << 40;
 enum { VALUES_LIMIT = ONE << 12, COEFFICIENTS_LIMIT = SEEN * 40, FARTHEST = 1 << 22 };
 
 static const int64_t knees[TRACES_KNEES] = {1024, 4096, 16384};
+/* Of each rule: what was subtracted from values, and which masses tell how they were made. */
+static const struct {
+    int64_t shift;
+    int made;
+} rules[TRACES_RULES] = {{0, -1}, {1000, -1}, {0, 0}, {1000, 1}, {0, 1}};
 static const int64_t prior[TRACES_CLASSES] = {8, 4, 2, 2};
 
 static void made_of(const traces_batch *t, int64_t k, int64_t value, int64_t *made)
@@ -34,7 +41,7 @@ int traces_checked(const traces_batch *t)
 {
     const int64_t most = (int64_t)1 << 40;
     for (int64_t i = 0; i < t->n; i++)
-        if (!within(t->whole[i], -FARTHEST, FARTHEST) || !within(t->shift[i], -1, FARTHEST) ||
+        if (!within(t->whole[i], -FARTHEST, FARTHEST) || !within(t->rule[i], -1, TRACES_RULES - 1) ||
             !within(t->first[i], 0, t->contexts - TRACES_KNEES - 1))
             return 0;
     for (int64_t k = 0; k < t->closing; k++)
@@ -90,20 +97,69 @@ static int64_t weight_of(int64_t came, int64_t expected)
     return weight < 1 ? 1 : weight > MOST_WEIGHT ? MOST_WEIGHT : weight;
 }
 
+static uint32_t leaned(uint32_t edge, int64_t zero, int64_t one)
+{
+    const int64_t share = edge * zero, other = (((int64_t)1 << EDGE_BITS) - edge) * one;
+    return (uint32_t)((share << EDGE_BITS) / (share + other));
+}
+
+/* Lean on counts of a decision. */
+static uint32_t counted(const traces_batch *t, int64_t context, int64_t node, int turned,
+                        uint32_t edge, traces_note *note)
+{
+    note->counts = (context * TRACES_NODES + node) * 4;
+    note->turned = turned;
+    note->edge = turned ? ((uint32_t)1 << EDGE_BITS) - edge : edge;
+    const int64_t *counts = t->values + note->counts;
+    const int64_t first = weight_of(counts[0], counts[2]);
+    const int64_t second = weight_of(counts[1], counts[3]);
+    return leaned(edge, turned ? second : first, turned ? first : second);
+}
+
+/* How much reflectance makes values below one. */
+static int64_t made_below(const int64_t *masses, int64_t value)
+{
+    const int64_t sum = masses[value < 0 ? 0 : value > TRACES_SPAN ? TRACES_SPAN : value];
+    return sum < 0 ? 0 : sum > MOST_MADE ? MOST_MADE : sum;
+}
+
+static uint32_t lean_on_made(const traces_batch *t, int64_t pixel, int64_t low, int64_t size,
+                             uint32_t edge, traces_note *note)
+{
+    const int64_t *masses = t->masses + rules[t->rule[pixel]].made * (TRACES_SPAN + 1);
+    const int64_t first = t->whole[pixel] + low + rules[t->rule[pixel]].shift;
+    const int64_t middle = made_below(masses, first + size / 2);
+    const int64_t lower = middle - made_below(masses, first);
+    const int64_t upper = made_below(masses, first + size) - middle;
+    if (lower <= 0 && upper <= 0)
+        return edge;
+    if (lower > 0 && upper > 0) {
+        const int64_t all = (int64_t)1 << SHARE_BITS;
+        int64_t share = (lower << SHARE_BITS) / (lower + upper);
+        share = share < 1 ? 1 : share > MOST_WEIGHT ? MOST_WEIGHT : share;
+        return leaned(edge, share, all - share);
+    }
+    int depth = 0;
+    while (size >> depth > 2)
+        depth++;
+    return counted(t, t->first[pixel] + depth / TRACES_NODES, depth % TRACES_NODES, upper > 0, edge,
+                   note);
+}
+
 uint32_t traces_lean(const traces_batch *t, int64_t pixel, int64_t low, int64_t size,
                      uint32_t edge, traces_note *note)
 {
-    const int64_t value = t->whole[pixel] + low, shifted = (value & ~(int64_t)3) + t->shift[pixel];
+    const int64_t rule = t->rule[pixel];
+    note->counts = -1;
+    if (rules[rule].made >= 0)
+        return size <= TRACES_TABLE ? lean_on_made(t, pixel, low, size, edge, note) : edge;
+    if (size > 4)
+        return edge;
+    const int64_t value = t->whole[pixel] + low, shifted = (value & ~(int64_t)3) + rules[rule].shift;
     int64_t context = t->first[pixel];
     for (int k = 0; k < TRACES_KNEES; k++)
         context += shifted >= knees[k];
-    const int64_t node = size == 4 ? 0 : 1 + ((value >> 1) & 1);
-    note->counts = (context * TRACES_NODES + node) * 4;
-    note->edge = edge;
-    const int64_t *counts = t->values + note->counts;
-    const int64_t share = (int64_t)edge * weight_of(counts[0], counts[2]);
-    const int64_t other = (((int64_t)1 << 24) - edge) * weight_of(counts[1], counts[3]);
-    return (uint32_t)((share << 24) / (share + other));
+    return counted(t, context, size == 4 ? 0 : 1 + ((value >> 1) & 1), 0, edge, note);
 }
 
 static void halve(int64_t *counts, int64_t rows, int width, int from, int64_t limit)
@@ -123,7 +179,7 @@ void traces_learn(const traces_batch *t, const traces_note *notes, int64_t noted
     for (int64_t k = 0; k < noted; k++) {
         int64_t *counts = t->values + notes[k].counts;
         const int64_t expected = notes[k].edge >> 16;
-        counts[notes[k].up] += ONE;
+        counts[notes[k].up ^ notes[k].turned] += ONE;
         counts[2] += expected;
         counts[3] += ONE - expected;
     }

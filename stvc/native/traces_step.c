@@ -27,7 +27,7 @@ static void constants_of(const double *last, int64_t row, int64_t *to, int64_t n
     to[7 * next] = before[2];
 }
 
-stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *shift, int64_t *closing,
+stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *rule, int64_t *closing,
                         int64_t *constants, uint8_t *usable, int64_t *group, int64_t *count)
 {
     const int64_t row = s->width + 2 * s->margin, plane = row * (s->height + 2 * s->margin);
@@ -42,7 +42,7 @@ stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *shift, in
             return STVC_RANGE;
         const int64_t phase = s->phase[band];
         first[i] = ((band * 2 + (y & 1)) * 2 + (x & 1)) * (TRACES_KNEES + 1);
-        shift[i] = s->shifts[band];
+        rule[i] = s->rules[band];
         if (phase >= 0 && (y & 1) == phase >> 1 && (x & 1) == (phase & 1) && y > 1 && x > 1 &&
             s->complete[y * s->width + x]) {
             closing[m] = i;
