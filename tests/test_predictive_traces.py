@@ -454,3 +454,11 @@ def test_a_mixture_without_traces_is_left_alone() -> None:
     step = Step(layout.cells[:5], np.zeros(5, np.int64), np.full(5, 8000), np.full(5, 100))
     leaning = traces.at(step, np.zeros(layout.size))
     assert not len(leaning.closing) and (leaning.rule == -1).all()
+
+
+def test_bright_values_by_chance_are_no_half_precision() -> None:
+    for seed in range(12):
+        clouds = texture(seed, (64, 64), 14000, 900)
+        dark = np.maximum(texture(seed, (64, 64), 3, 3) - 2, 1)
+        assert found_in(clouds, None, MAKING).steps == 0
+        assert found_in(dark, None, MAKING).steps < 3

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn.functional import affine_grid, grid_sample
 
 from stvc.codec.analysis import UnitAnalysis, analyze, finished
 from stvc.codec.network_coding import optimized
@@ -31,6 +33,10 @@ TEN_METER = {"B02", "B03", "B04", "B08"}
 SIXTY_METER = {"B01", "B09", "B10"}
 _CHOSEN = 0.7
 """Share of windows whose levels an entropy model chooses."""
+_REPROJECTED, _RELIT = 0.4, 0.25
+"""Shares of windows of cubes that are put on another grid, and whose bands are scaled."""
+_MOST_REPROJECTED = 24
+"""Dates."""
 _TEXTURED = 0.8
 """Share of windows whose spectral transform is fitted as encoders do; others: to all variance."""
 S = TypeVar("S")
@@ -170,8 +176,21 @@ def samples(
 
 
 def varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
-    """Another cube like it: run backward, seen from farther away, under another place's clouds."""
+    """Another cube like it.
+
+    Run backward, seen from farther away, reprojected, under other light, under another place's
+    clouds, or several of these.
+    """
     pixels, hidden, gsd = cube.pixels, cube.hidden, cube.gsd
+    if rng.random() < _REPROJECTED:
+        if len(pixels) > _MOST_REPROJECTED:
+            start = int(rng.integers(0, len(pixels) - _MOST_REPROJECTED + 1))
+            some = slice(start, start + _MOST_REPROJECTED)
+            pixels, hidden = pixels[some], hidden[some]
+        pixels, hidden = reprojected(pixels, hidden, rng)
+    if rng.random() < _RELIT:
+        gains = np.exp(rng.normal(0, 0.25, pixels.shape[1]))[:, None, None].astype(np.float32)
+        pixels = np.clip(np.rint(pixels * gains), 0, 65535).astype(np.uint16)
     if cube.series and rng.random() < 0.4:
         pixels, hidden = pixels[::-1], hidden[::-1]
     height, width = pixels.shape[2:]
@@ -190,6 +209,41 @@ def varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
         some = rng.random(len(pixels)) < 0.6
         hidden = hidden | (wide & some[:, None, None])
     return replace(cube, pixels=pixels, hidden=hidden, gsd=gsd)
+
+
+def reprojected(
+    pixels: npt.NDArray[np.uint16], hidden: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """Turn and zoom a cube as if it had been put on another grid; dates may shift a little.
+
+    Parameters
+    ----------
+    pixels : array, (T, C, H, W) uint16
+    hidden : array, (T, H, W) bool
+        What any hidden pixel went into is hidden.
+    rng : Generator
+    """
+    count, _, height, width = pixels.shape
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.8 else 0.0
+    zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    shifts = rng.normal(0, 0.3, (count, 2)) if rng.random() < 0.5 else np.zeros((count, 2))
+    moves = np.empty((count, 2, 3), np.float32)
+    moves[:, 0, :2] = cos, -sin * height / width
+    moves[:, 1, :2] = sin * width / height, cos
+    moves[:, :, 2] = 2 * shifts / (width, height)
+    grid = affine_grid(torch.from_numpy(moves), [count, 1, height, width], align_corners=False)
+    mode = str(rng.choice(["nearest", "bilinear", "bicubic", "bicubic"]))
+
+    def sampled(planes: npt.NDArray[np.float32], mode: str) -> npt.NDArray[np.float32]:
+        found = grid_sample(
+            torch.from_numpy(planes), grid, mode, padding_mode="reflection", align_corners=False
+        )
+        return np.asarray(found.numpy())
+
+    moved = sampled(pixels.astype(np.float32), mode)
+    covered = sampled(hidden[:, None].astype(np.float32), mode)[:, 0]
+    return np.clip(np.rint(moved), 0, 65535).astype(np.uint16), np.abs(covered) > 1e-3
 
 
 def _window(

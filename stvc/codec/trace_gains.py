@@ -30,6 +30,8 @@ _BLOCK = 64
 """Pixels a side of what is counted together: half a code block of JPEG 2000."""
 _LEARNING = 16.0
 """Bits that it takes to learn how often values come that half precision does not make."""
+_MOST_FOREIGN = 0.5
+"""Of such values, how many of those that would come by chance: more are no half precision."""
 
 
 def rule_gain(band: I64, shown: Bool, rule: ValueRule) -> float:
@@ -59,15 +61,18 @@ class _Making(NamedTuple):
 @lru_cache(maxsize=2)
 def _making(made: int) -> _Making:
     mass = np.diff(masses()[made]).astype(np.float64)
-    around = np.ones(TABLE) / TABLE
-    mean = np.convolve(mass, around, "same")
-    foreign = np.convolve((mass == 0).astype(np.float64), around, "same")
+    around = np.ones(TABLE)
+    cells = np.convolve(np.ones(SPAN), around, "same")  # fewer at the ends
+    mean = np.convolve(mass, around, "same") / cells
+    foreign = np.convolve((mass == 0).astype(np.float64), around, "same") / cells
     return _Making(mass / np.maximum(mean, 1.0), foreign)
 
 
 def _making_gain(value: I64, made: int) -> float:
     weight, foreign = (part[np.clip(value, 0, SPAN - 1)] for part in _making(made))
     could, came = foreign > 1e-9, weight == 0
+    if np.count_nonzero(came) > _MOST_FOREIGN * foreign.sum():
+        return -np.inf
     share = (np.count_nonzero(came) + 0.5) / (np.count_nonzero(could) + 1.0)
     usual = np.log2(np.maximum(weight, 1e-9)) + could * np.log2(1 - min(share, 0.999))
     rare = np.log2(share / np.maximum(foreign, 1e-9))
