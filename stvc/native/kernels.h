@@ -1,4 +1,4 @@
-/* What the native kernels share: plain C, without Python; `module.c` is the only file that knows
+/* What the native kernels share: plain C, without Python; `module.c` and `module_*.c` are the only files that know
  * it.
  *
  * Every kernel does the same integer arithmetic as its numpy twin and gives the same bits. Sizes

@@ -31,6 +31,11 @@ typedef struct {
     int busy;
 } Encoder;
 
+/* The types of module_coders.c, and its functions. */
+extern PyType_Spec stvc_decoder_spec, stvc_encoder_spec;
+extern PyMethodDef stvc_coder_functions[];
+/* Functions of module_network.c, module_frames.c and module_choice.c. */
+extern PyMethodDef stvc_network_functions[], stvc_frame_functions[], stvc_choice_functions[];
 /* The type of module_masks.c. */
 extern PyType_Spec stvc_mask_walk_spec;
 /* The type of module_numbers.c. */
