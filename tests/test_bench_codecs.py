@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 from bench_peers import cubes, measure, registry, stvc_codec
 
+from stvc.dataset import dataset_from_series  # noqa: F401, before `stvc` is stood in for
 from stvc.metrics import distortion
 
 __all__ = ["cube_file", "field"]
@@ -81,7 +82,8 @@ def test_clouds_cost_less_once_they_are_inpainted(cube_file):
 
 @needs_video
 @pytest.mark.parametrize(
-    "name", ["x265-klt-fill", "x265-klt-intra-inpaint", "av1-klt-fill", "av1-klt-intra-inpaint"]
+    "name",
+    [f"{name}-klt-{how}" for name in ("x265", "av1", "vvenc") for how in ("fill", "intra-inpaint")],
 )
 def test_video_peers_decode_odd_sizes(cube_file, name):
     x = smooth_scene(dates=3, size=66)[..., :65]

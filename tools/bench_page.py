@@ -36,8 +36,10 @@ from bench_peers.stvc_codec import StvcCodec
 SAMPLE, PORTUGAL, SEASONS = "sample", "gen_0_29SND_JAS2021.npz", "ssl4eo_0173706.npz"
 LEARNED = ("learned-factorized", "learned-hyperprior")
 PEERS = (
+    "vvenc-klt-fill",
     "av1-klt-fill",
     "x265-klt-fill",
+    "vvenc-klt-intra-inpaint",
     "av1-klt-intra-inpaint",
     "x265-klt-intra-inpaint",
     "jpeg2000-klt-inpaint",

@@ -58,6 +58,7 @@ _BOUND = (2, 4, 8, 14, 24, 40, 65, 100, 150, 220, 320)
 _DISTANCE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _QP_INTER = (0, 4, 8, 13, 18, 24, 30)  # below 0, x265 crashes on inter frames
 _QP_INTRA = (-8, -4, 0, 4, 8, 13, 18, 24, 30, 36)
+_QP_VVC = (0, 3, 6, 10, 14, 19, 25)
 _CRF = (1, 2, 4, 8, 14, 22, 32, 44)
 
 
@@ -103,6 +104,8 @@ CODECS: dict[str, Callable[[], Codec]] = {
     "x265-klt-intra-inpaint": lambda: _movie("libx265", True, _QP_INTRA),
     "x265-klt": lambda: _movie("libx265", False, _QP_INTER, keep=True),
     "x265-klt-intra": lambda: _movie("libx265", True, _QP_INTRA, keep=True),
+    "vvenc-klt-fill": lambda: _movie("libvvenc", False, _QP_VVC),
+    "vvenc-klt-intra-inpaint": lambda: _movie("libvvenc", True, _QP_VVC),
     "av1-klt-fill": lambda: _movie("libaom-av1", False, _CRF),
     "av1-klt-intra-inpaint": lambda: _movie("libaom-av1", True, _CRF),
 }

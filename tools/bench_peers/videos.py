@@ -1,4 +1,8 @@
-"""Video coders through ffmpeg: x265 and libaom-av1, 12 bit, one gray video per component."""
+"""Video coders through ffmpeg, one video per component.
+
+x265 and libaom-av1 take 12 bits, gray; vvenc takes 10 bits and wants color planes, which stay at
+their middle.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ import numpy as np
 
 from stvc.types import U16
 
-_PIXELS = "gray12le"
-_BLOCK = 8  # both codecs want sides that are multiples of it
+_BLOCK = 8  # these codecs want sides that are multiples of it
+_PLAIN, _COLORED = "gray12le", "yuv420p10le"
+_CONTAINERS = {"libx265": "hevc", "libaom-av1": "obu", "libvvenc": "vvc"}  # the barest there are
+_BITS = {"libvvenc": 10}
+_MIDDLE = 512  # of color planes
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Video:
     """One encoder of the ffmpeg binary; codes each component as a video over the dates."""
 
     encoder: str
-    """``"libx265"`` or ``"libaom-av1"``; the parameter is its constant qp or crf."""
+    """A key of `_CONTAINERS`; the parameter is its constant qp or crf."""
     intra: bool
     """Every date alone, so that dates can be appended; otherwise the series as one GOP."""
     bits: int = 12
@@ -35,14 +42,14 @@ class Video:
         pad = [(0, 0), (0, -height % _BLOCK), (0, -width % _BLOCK)]
         videos = [np.pad(component, pad, mode="edge") for component in frames.swapaxes(0, 1)]
         size = f"{width + pad[2][1]}x{height + pad[1][1]}"
-        options = (self._x265 if self.encoder == "libx265" else self._av1)(int(parameter))
+        options = {"libx265": self._x265, "libaom-av1": self._av1, "libvvenc": self._vvc}
         return _each(
             lambda video: _ffmpeg(
                 [
                     "-f",
                     "rawvideo",
                     "-pix_fmt",
-                    _PIXELS,
+                    self._pixels,
                     "-s",
                     size,
                     "-r",
@@ -51,14 +58,14 @@ class Video:
                     "pipe:0",
                     "-c:v",
                     self.encoder,
-                    *options,
+                    *options[self.encoder](int(parameter)),
                     "-pix_fmt",
-                    _PIXELS,
+                    self._pixels,
                     "-f",
-                    self._container,
+                    _CONTAINERS[self.encoder],
                     "pipe:1",
                 ],
-                video.astype("<u2").tobytes(),
+                self._raw(video),
             ),
             videos,
         )
@@ -71,7 +78,7 @@ class Video:
             lambda payload: _ffmpeg(
                 [
                     "-f",
-                    self._container,
+                    _CONTAINERS[self.encoder],
                     "-i",
                     "pipe:0",
                     "-fps_mode",
@@ -79,19 +86,29 @@ class Video:
                     "-f",
                     "rawvideo",
                     "-pix_fmt",
-                    _PIXELS,
+                    self._pixels,
                     "pipe:1",
                 ],
                 payload,
             ),
             payloads,
         )
-        videos = [np.frombuffer(video, "<u2").reshape(padded) for video in raw]
+        lit = padded[1] * padded[2]
+        videos = [
+            np.frombuffer(video, "<u2").reshape(count, -1)[:, :lit].reshape(padded) for video in raw
+        ]
         return np.stack(videos, axis=1)[..., :height, :width].astype(np.uint16)
 
     @property
-    def _container(self) -> str:
-        return "hevc" if self.encoder == "libx265" else "obu"  # the barest there are
+    def _pixels(self) -> str:
+        return _PLAIN if self.bits == 12 else _COLORED
+
+    def _raw(self, video: U16) -> bytes:
+        """(T, H, W) levels as ffmpeg reads them."""
+        planes = video.reshape(len(video), -1).astype("<u2")
+        if self._pixels == _COLORED:
+            planes = np.pad(planes, [(0, 0), (0, planes.shape[1] // 2)], constant_values=_MIDDLE)
+        return planes.tobytes()
 
     def _x265(self, qp: int) -> list[str]:
         # ipratio = pbratio = 1: PSNR counts every date alike. info=0: no banner in the stream.
@@ -122,6 +139,22 @@ class Video:
             *usage,
         ]
 
+    def _vvc(self, qp: int) -> list[str]:
+        # no perceptual adaptation (qpa): PSNR counts every pixel alike
+        interval = "intraperiod=1:gopsize=1" if self.intra else "intraperiod=9999"
+        return [
+            "-preset",
+            "medium",
+            "-qp",
+            str(qp),
+            "-qpa",
+            "0",
+            "-threads",
+            str(_threads()),
+            "-vvenc-params",
+            f"verbosity=0:refreshsec=0:{interval}",
+        ]
+
 
 def video(encoder: str, intra: bool) -> Video:
     """Build a coder, or fail if this ffmpeg has not the encoder.
@@ -135,7 +168,7 @@ def video(encoder: str, intra: bool) -> Video:
     """
     if f" {encoder} " not in _ffmpeg(["-encoders"], b"").decode():
         raise RuntimeError(f"{_executable()} has no {encoder}")
-    return Video(encoder, intra)
+    return Video(encoder, intra, _BITS.get(encoder, 12))
 
 
 @cache
