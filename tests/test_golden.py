@@ -8,11 +8,14 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 import stvc
+from stvc.codec import predictive_part
+from stvc.codec.predictive_traces import BandTraces, read_traces
 from stvc.model.weights import default_model_id
 from stvc.native import kernels
 
@@ -61,6 +64,31 @@ def test_golden_archives_encode_alike(path: Path, tool: ModuleType, tmp_path: Pa
         return
     tool.encode(path.stem, tmp_path / "again.stvc")
     assert (tmp_path / "again.stvc").read_bytes() == path.read_bytes()
+
+
+def test_golden_archives_lean_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, list[tuple[int, bool, bool]]] = {}
+    name = ""
+
+    def noted(*asked: Any) -> list[BandTraces]:
+        found = read_traces(*asked)
+        told.setdefault(name, []).extend(
+            (band.steps, band.phase is not None, band.truncation is not None) for band in found
+        )
+        return found
+
+    monkeypatch.setattr(predictive_part, "read_traces", noted)
+    for path in ARCHIVES:
+        if path.parent.name == "v8":
+            name = path.stem
+            with stvc.open(path) as archive:
+                archive.verify()
+    everything = {way for ways in told.values() for way in ways}
+    assert {steps for steps, _, _ in everything} >= {0, 1, 3, 4, 5}
+    assert {(1, True, False), (1, False, True)} <= everything
+    assert set(told["half_cut"]) == {(4, True, False)}
+    assert {(3, False, False), (4, False, True), (5, False, False)} <= set(told["half"])
+    assert all(any(cut for _, _, cut in told[name]) for name in ("cut", "traced"))
 
 
 def test_golden_pictures_come_out_as_they_went_in(tool: ModuleType, tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def numbers(low: float, high: float) -> list[tuple[Fraction, Fraction]]:
     return [(Fraction(float(r)), Fraction(float(np.spacing(r)))) for r in found]
 
 
+def test_masses_of_negative_numbers() -> None:
+    counted = {0: 0}
+    for reflectance, unit in numbers(0.0, 0.06):
+        value = value_of(-reflectance, ADDENDS[1])
+        counted[value] = counted.get(value, 0) + int(unit * 2**24)
+    mass = np.diff(masses()[1])
+    inside = range(450, 1000)  # 1000 and 1001 get some from numbers above 0
+    np.testing.assert_array_equal(mass[450:1000], [counted.get(value, 0) for value in inside])
+
+
 @pytest.mark.parametrize("rule", range(len(ADDENDS)))
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.002), (0.06, 0.064), (0.24, 0.27), (1.0, 1.1)])
 def test_masses_are_those_of_the_numbers(rule: int, low: float, high: float) -> None:

@@ -155,6 +155,12 @@ def test_half_precision_is_found(
     assert found_in(values).steps in (0, 1, 2)
 
 
+def test_a_few_stray_pixels_do_not_hide_half_precision() -> None:
+    values = in_half_precision(texture(3, (80, 80), 700, 40, 64))
+    values[7, 8:11] = 65535, 3001, 65535
+    assert found_in(values, None, MAKING) == BandTraces(3)
+
+
 def test_half_precision_is_not_seen_where_it_was_not() -> None:
     for level in (700, 3500):
         assert found_in(texture(9, (80, 80), level, 60), None, MAKING) == BandTraces()

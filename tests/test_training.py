@@ -68,6 +68,59 @@ def test_samples_are_reproducible(folder: Path, units: list[cubes.Sample]) -> No
         np.testing.assert_array_equal(mine.context, theirs.context)
 
 
+def _scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two dates of two bands with a bright disc, one pixel hidden."""
+    y, x = np.mgrid[:height, :width]
+    disc = (y - height // 2) ** 2 + (x - width // 2) ** 2 < 49
+    pixels = np.full((2, 2, height, width), 1000, np.uint16)
+    pixels[:, :, disc] = 3000
+    hidden = np.zeros((2, height, width), bool)
+    hidden[1, 10, 20] = True
+    return pixels, hidden
+
+
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic"])
+def test_a_cube_on_its_own_grid_stays_what_it_is(kernel: str) -> None:
+    pixels, hidden = _scene(30, 44)
+    same, covered = cubes.reprojected(pixels, hidden, 0.0, 1.0, np.zeros((2, 2)), kernel)
+    assert (same.dtype, covered.dtype) == (np.uint16, bool)
+    np.testing.assert_array_equal(same, pixels)
+    np.testing.assert_array_equal(covered[0], hidden[0])
+    assert covered[1, 10, 20]
+
+
+def test_a_disc_stays_a_disc_on_another_grid() -> None:
+    pixels, hidden = _scene(40, 72)
+    shifts = np.array([[0.0, 0.0], [3.0, -2.0]])
+    moved, covered = cubes.reprojected(pixels, hidden, 1.0, 1.4, shifts, "bilinear")
+    centers = []
+    for frame in moved[:, 0]:
+        y, x = np.nonzero(frame > 2000)
+        assert len(y) == pytest.approx(148 * 1.4**2, rel=0.06)
+        assert np.ptp(y) == pytest.approx(np.ptp(x), abs=1)
+        centers.append((x.mean(), y.mean()))
+    away = np.subtract(*centers[::-1])
+    assert np.hypot(*away) == pytest.approx(1.4 * np.hypot(3, 2), abs=0.5)
+    assert not covered[0].any()
+    assert covered[1].sum() >= 2
+
+
+def test_varied_cubes_keep_their_shape(folder: Path) -> None:
+    rng = np.random.default_rng(5)
+    found = cubes.load_cubes(folder, [])
+    seen = set()
+    for _ in range(60):
+        cube = found[rng.integers(len(found))]
+        other = cubes.varied(cube, found[0], rng)
+        dates, bands, *size = other.pixels.shape
+        assert other.pixels.dtype == np.uint16
+        assert other.hidden.shape == (dates, *size)
+        assert bands == cube.pixels.shape[1]
+        assert 1 <= other.gsd <= 60
+        seen.add(other.gsd)
+    assert len(seen) > 4
+
+
 @pytest.mark.parametrize("effort", ["default", "fast"])
 def test_weights_of_scales_are_fitted_per_band(folder: Path, effort: str) -> None:
     fit = scale_weights.Fit(model_for(effort))

@@ -132,7 +132,7 @@ def test_cut_comes_back_in_the_middle() -> None:
 def test_values_in_steps_are_found(phase: int, second: int | None) -> None:
     values = ground(phase, 96, 104)
     band = truncated(values, everywhere(values.shape, phase, second))
-    found = untruncated(band, phase, COUNTING)
+    found = untruncated(band, phase, RULES[:2])
     assert found is not None
     assert (found.truncation.phase, found.truncation.second) == (phase, second)
     np.testing.assert_array_equal(truncated(found.values, found.truncation), band)
@@ -149,7 +149,7 @@ def test_blocks_that_kept_their_smallest_are_found() -> None:
     hh, lh, hl = told.blocks
     told = replace(told, blocks=(hh, np.full_like(lh, UNREFINED), hl))
     band = truncated(values, told)
-    found = untruncated(band, 0, COUNTING)
+    found = untruncated(band, 0, RULES[:2])
     assert found is not None
     np.testing.assert_array_equal(truncated(found.values, found.truncation), band)
     assert (found.truncation.blocks[1][1:-1, 1:-1] != WHOLE).mean() > 0.9
@@ -161,7 +161,7 @@ def test_blocks_that_kept_their_smallest_are_found() -> None:
 def test_the_offset_is_found(shift: int) -> None:
     values = in_steps(ground(7, 80, 80, 3000) + shift, shift)
     told = everywhere(values.shape, 0, None)
-    found = untruncated(truncated(values, told), 0, COUNTING)
+    found = untruncated(truncated(values, told), 0, RULES[:2])
     assert found is not None
     assert found.steps == (1 if shift == 0 else 2)
 
@@ -172,7 +172,7 @@ def test_values_in_half_precision_are_found(offset: int, kept: int, steps: int) 
     y, _ = np.mgrid[:80, :80]
     rough = 3300 + 500 * np.sin(y / 9) + np.random.default_rng(8).normal(0, 90, y.shape)
     values = in_half_precision((64 * rough).astype(np.int64), offset) - offset + kept
-    found = untruncated(truncated(values, everywhere(values.shape, 0, None)), 0, MAKING)
+    found = untruncated(truncated(values, everywhere(values.shape, 0, None)), 0, RULES)
     assert found is not None
     assert found.steps == steps
     assert (found.values == values).mean() > 0.9
@@ -191,16 +191,24 @@ def test_units_get_smaller_and_come_back(networked: bool, monkeypatch: pytest.Mo
         found, _ = decode(coded.payload, pixels.shape, generation=generation)
         np.testing.assert_array_equal(found, pixels)
     assert sizes[7] < sizes[6] - red.size // 60
-    assert sizes[8] < sizes[6] - red.size // 60
+    assert sizes[8] <= sizes[7] + 2  # which can tell of steps as well
     monkeypatch.setattr(truncation_search, "kernels", None)
     alone = encode(pixels, generation=7, networked=networked)
     assert abs(len(alone.payload) - sizes[6]) <= 2
     np.testing.assert_array_equal(decode(alone.payload, pixels.shape, generation=7)[0], pixels)
 
 
-@given(st.integers(1, 3), st.integers(8, 20), st.integers(8, 20), st.integers(0, 999))
+@given(
+    st.integers(1, 3),
+    st.integers(8, 20),
+    st.integers(8, 20),
+    st.sampled_from([7, 8]),
+    st.integers(0, 999),
+)
 @settings(deadline=None, max_examples=30)
-def test_any_truncation_can_be_told(bands: int, height: int, width: int, seed: int) -> None:
+def test_any_truncation_can_be_told(
+    bands: int, height: int, width: int, generation: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     values = rng.integers(3, 65000, (bands, height, width))
     told = [any_truncation(seed + k, (height, width)) for k in range(bands)]
@@ -215,10 +223,11 @@ def test_any_truncation_can_be_told(bands: int, height: int, width: int, seed: i
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictive, "find_traces", given_cuts)
-        coded = encode(pixels, generation=7, networked=bool(seed % 2))
+        coded = encode(pixels, generation=generation, networked=bool(seed % 2))
     np.testing.assert_array_equal(coded.decoded, pixels)
     if coded.payload[0] in (predictive.PREDICTED, predictive.LEARNED):
-        np.testing.assert_array_equal(decode(coded.payload, pixels.shape, generation=7)[0], pixels)
+        found, _ = decode(coded.payload, pixels.shape, generation=generation)
+        np.testing.assert_array_equal(found, pixels)
 
 
 def test_only_whole_bands_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,17 @@ def half_precision_products() -> xr.Dataset:
     return xr.Dataset(variables, coords={"time": times(2)})
 
 
+def half_cut_products() -> xr.Dataset:
+    """One date in half precision; JPEG 2000 cut two bits of one side; a pixel has no data."""
+    raw = ground(14, 1, 1, 72, 128)[0, 0].astype(np.int64) * 40 + integers(15, (72, 128), 64)
+    raw += 64 * 1800
+    pixels = in_half_precision(raw)
+    pixels[:, :32] = through_jpeg2000(pixels, (2, 0, 0), 1)[:, :32]
+    values = np.clip(pixels, 1, 65535).astype(np.uint16)[None]
+    values[0, 60, 100] = 0
+    return xr.Dataset({"B08": (("time", "y", "x"), values)}, coords={"time": times(1)})
+
+
 def seasons() -> xr.Dataset:
     """Four dates, each with another spectrum, one cloud."""
     first, second = ground(7, 2, 1, 48, 56)[:, 0].astype(np.int64)
@@ -207,6 +218,7 @@ RECIPES: dict[str, tuple[Callable[[], xr.Dataset], dict[str, Any]]] = {
     "cut": (cut_products, {"lossless": True}),
     "half": (half_precision_products, {"lossless": True}),
     "half_fast": (half_precision_products, {"lossless": True, "effort": "fast"}),
+    "half_cut": (half_cut_products, {"lossless": True}),
 }
 NETWORK_EVERYWHERE = ("network", "between", "turned", "turned_fast")
 LEARNED_EVERYWHERE = ("learned", "learned_bounded", "traced", "cut", "half")

@@ -187,7 +187,12 @@ def varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
             start = int(rng.integers(0, len(pixels) - _MOST_REPROJECTED + 1))
             some = slice(start, start + _MOST_REPROJECTED)
             pixels, hidden = pixels[some], hidden[some]
-        pixels, hidden = reprojected(pixels, hidden, rng)
+        zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
+        angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.8 else 0.0
+        shifts = rng.normal(0, 0.3 if rng.random() < 0.5 else 0.0, (len(pixels), 2))
+        kernel = str(rng.choice(["nearest", "bilinear", "bicubic", "bicubic"]))
+        pixels, hidden = reprojected(pixels, hidden, angle, zoom, shifts, kernel)
+        gsd = min(round(gsd / zoom), 60)
     if rng.random() < _RELIT:
         gains = np.exp(rng.normal(0, 0.25, pixels.shape[1]))[:, None, None].astype(np.float32)
         pixels = np.clip(np.rint(pixels * gains), 0, 65535).astype(np.uint16)
@@ -212,37 +217,49 @@ def varied(cube: Cube, clouds: Cube, rng: np.random.Generator) -> Cube:
 
 
 def reprojected(
-    pixels: npt.NDArray[np.uint16], hidden: npt.NDArray[np.bool_], rng: np.random.Generator
+    pixels: npt.NDArray[np.uint16],
+    hidden: npt.NDArray[np.bool_],
+    angle: float,
+    zoom: float,
+    shifts: npt.NDArray[np.float64],
+    kernel: str,
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-    """Turn and zoom a cube as if it had been put on another grid; dates may shift a little.
+    """Turn and zoom a cube as if it had been put on another grid.
 
     Parameters
     ----------
     pixels : array, (T, C, H, W) uint16
     hidden : array, (T, H, W) bool
-        What any hidden pixel went into is hidden.
-    rng : Generator
+    angle : float
+        Radians.
+    zoom : float
+        Above 1, a pixel becomes larger.
+    shifts : array, (T, 2)
+        Pixels to the right and down by which dates lie beside the grid.
+    kernel : str
+        ``"nearest"``, ``"bilinear"`` or ``"bicubic"``.
+
+    Returns
+    -------
+    array, (T, C, H, W) uint16
+        The ground goes on mirrored beyond the edges of the cube.
+    array, (T, H, W) bool
+        What a hidden pixel went into.
     """
     count, _, height, width = pixels.shape
-    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.8 else 0.0
-    zoom = float(np.exp(rng.uniform(np.log(0.7), np.log(1.5))))
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    shifts = rng.normal(0, 0.3, (count, 2)) if rng.random() < 0.5 else np.zeros((count, 2))
     moves = np.empty((count, 2, 3), np.float32)
     moves[:, 0, :2] = cos, -sin * height / width
     moves[:, 1, :2] = sin * width / height, cos
     moves[:, :, 2] = 2 * shifts / (width, height)
     grid = affine_grid(torch.from_numpy(moves), [count, 1, height, width], align_corners=False)
-    mode = str(rng.choice(["nearest", "bilinear", "bicubic", "bicubic"]))
 
-    def sampled(planes: npt.NDArray[np.float32], mode: str) -> npt.NDArray[np.float32]:
-        found = grid_sample(
-            torch.from_numpy(planes), grid, mode, padding_mode="reflection", align_corners=False
-        )
+    def sampled(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        given = torch.from_numpy(planes.astype(np.float32))
+        found = grid_sample(given, grid, kernel, padding_mode="reflection", align_corners=False)
         return np.asarray(found.numpy())
 
-    moved = sampled(pixels.astype(np.float32), mode)
-    covered = sampled(hidden[:, None].astype(np.float32), mode)[:, 0]
+    moved, covered = sampled(pixels), sampled(hidden[:, None])[:, 0]
     return np.clip(np.rint(moved), 0, 65535).astype(np.uint16), np.abs(covered) > 1e-3
 
 

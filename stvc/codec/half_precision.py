@@ -2,9 +2,10 @@
 
 Values of 10 m bands of level-2A products (since the second half of 2018) are what IEEE 754 binary16
 numbers make of reflectances: the nearest DN, found by adding a half and cutting off, after each of
-two operations was rounded to eleven bits. So they are even from 1024 DN on and multiples of 4 from
-4096 on, some such values never come, and of the others some stand for more numbers than their
-neighbors. Measured on products of many places: no value that these rules do not know.
+two operations was rounded to eleven bits. So they are even from 1024 DN on (2024 while the offset
+is in them) and multiples of 4 from 4096 on, some such values never come, and of the others some
+stand for more numbers than their neighbors. Measured on products of many places: no value that
+these rules do not know.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def masses() -> I64:
             reflectance = positive * np.float16(sign)
             with np.errstate(over="ignore"):
                 value = reflectance * np.float16(10000) + np.float16(addend)
-            some = np.isfinite(value) & (value >= 0) & ((sign > 0) | (bits > 0))
+            some = np.isfinite(value) & (value >= 0) & ((sign > 0) | (bits > 0))  # 0 once
             mass = np.ldexp(np.spacing(positive[some]).astype(np.float64), _UNIT_BITS)
             at = value[some].astype(np.int64)
             counted = np.bincount(at, mass, SPAN)[:SPAN]

@@ -62,7 +62,7 @@ class ValueRule(NamedTuple):
 
     shift: int
     """DN that were subtracted since: of products from processing baseline 04.00 on, the offset."""
-    made: int | None
+    half: int | None
     """Which of `stvc.codec.half_precision.masses`; None: the two lowest bits are counted."""
 
 
@@ -90,7 +90,7 @@ _SEEN = 16
 _MOST_LIKELY = 2047
 _COEFFICIENTS_LIMIT = _SEEN * 40
 _SHIFT_OF = np.array([rule.shift for rule in RULES], np.int64)
-_MADE_OF = np.array([-1 if rule.made is None else rule.made for rule in RULES], np.int64)
+_HALF_OF = np.array([-1 if rule.half is None else rule.half for rule in RULES], np.int64)
 _SHARE_BITS = 12
 """Of the masses of the two halves of an interval."""
 _FOREIGN = (32 * _ONE, 0, 16 * _ONE, 16 * _ONE)
@@ -171,7 +171,7 @@ class Traces:
         self.values = np.zeros((c * 4 * (len(KNEES) + 1), NODES, 4), np.int64)
         """Per context and node: how often 0 and 1 came, and were expected; where values are made in
         half precision, how often what it makes came, and what it does not."""
-        self.values.reshape(c, -1, 4)[(self._rule >= 0) & (_MADE_OF[self._rule] >= 0)] = _FOREIGN
+        self.values.reshape(c, -1, 4)[(self._rule >= 0) & (_HALF_OF[self._rule] >= 0)] = _FOREIGN
         self.coefficients = np.zeros((c * self._groups, SUBBANDS, CLASSES), np.int64)
         shown = np.ones((h, w), bool) if hidden is None else ~hidden
         self._complete = completed(shown)
@@ -290,7 +290,7 @@ class Leaning:
     whole: I64
     """(n,) values of level 0, DN."""
     first: I64
-    """(n,) first context of the lowest bits."""
+    """(n,) first of the contexts of the pixel's band and parities."""
     rule: I64
     """(n,) which of `RULES`, or -1."""
     closing: I64
@@ -341,14 +341,32 @@ class Leaning:
         return np.maximum(product, 1)
 
     def lean(self, edges: I64, pixels: I64, low: I64, high: I64) -> tuple[I64, Noted]:
-        """Lean decisions on what is known of values: edges, and what to note of them."""
+        """Lean decisions on what is known of values.
+
+        Decisions between 4 levels and between 2 lean on counts. Where half precision made the
+        values, those between `TABLE` or fewer lean on how much reflectance makes either part, and
+        on counts if nothing makes one of them.
+
+        Parameters
+        ----------
+        edges, pixels, low, high : array, (k,)
+            Where yes begins, in 2**-24; whose decision it is; levels where the interval begins and
+            ends.
+
+        Returns
+        -------
+        array, (k,)
+            Edges.
+        Noted
+            What to learn from.
+        """
         leaning, size, rule = edges.copy(), high - low, self.rule[pixels]
-        made = np.where(rule >= 0, _MADE_OF[rule], -1)
-        counted = np.flatnonzero((size <= 4) & (rule >= 0) & (made < 0))
+        half = np.where(rule >= 0, _HALF_OF[rule], -1)
+        counted = np.flatnonzero((size <= 4) & (rule >= 0) & (half < 0))
         which, notes = [counted], [self._counted(pixels[counted], low[counted], size[counted])]
-        known = np.flatnonzero((size <= TABLE) & (made >= 0))
+        known = np.flatnonzero((size <= TABLE) & (half >= 0))
         if len(known):
-            below, above = self._halves(made[known], pixels[known], low[known], high[known])
+            below, above = self._masses(half[known], pixels[known], low[known], high[known])
             both, either = (below > 0) & (above > 0), (below > 0) ^ (above > 0)
             share = np.clip((below[both] << _SHARE_BITS) // (below + above)[both], 1, _MOST_WEIGHT)
             some = known[both]
@@ -376,11 +394,11 @@ class Leaning:
         depth = np.frexp(size.astype(np.float64))[1].astype(np.int64) - 2
         return self.first[pixels] + depth // NODES, depth % NODES, turned
 
-    def _halves(self, made: I64, pixels: I64, low: I64, high: I64) -> tuple[I64, I64]:
-        """(k,) how much reflectance makes the values of the halves of intervals."""
+    def _masses(self, half: I64, pixels: I64, low: I64, high: I64) -> tuple[I64, I64]:
+        """(k,) how much reflectance makes the values of lower and upper parts of intervals."""
         start = self.whole[pixels] + _SHIFT_OF[self.rule[pixels]]
         ends = np.stack([low, (low + high) >> 1, high]) + start
-        sums = masses()[made, np.clip(ends, 0, SPAN)]
+        sums = masses()[half, np.clip(ends, 0, SPAN)]
         below, above = np.diff(sums, axis=0)
         return below, above
 

@@ -30,20 +30,24 @@ _BLOCK = 64
 """Pixels a side of what is counted together: half a code block of JPEG 2000."""
 _LEARNING = 16.0
 """Bits that it takes to learn how often values come that half precision does not make."""
-_MOST_FOREIGN = 0.5
-"""Of such values, how many of those that would come by chance: more are no half precision."""
+_MOST_FOREIGN, _STRAY = 0.5, 16
+"""Values that half precision does not make: where they are half as frequent as chance makes them,
+and more than a few saturated or repaired pixels, that rule is not what made the band."""
+_LEAST_SHARE = 1e-9
+"""Stands for what did not come, under logarithms."""
 
 
 def rule_gain(band: I64, shown: Bool, rule: ValueRule) -> float:
     """Bits that a rule saves in the shown values of an (H, W) band, less what it costs to learn."""
     y, x = np.nonzero(shown)
     value = band[y, x]
-    if rule.made is None:
+    if rule.half is None:
         return _counting_gain(value, (y & 1) * 2 + (x & 1), rule.shift)
-    return _making_gain(value + rule.shift, rule.made)
+    return _half_gain(value + rule.shift, rule.half)
 
 
 def _counting_gain(value: I64, parity: I64, shift: int) -> float:
+    """Bits that counting the two lowest bits of (n,) values saves."""
     known = np.searchsorted(np.array(KNEES), (value & ~3) + shift, side="right")
     context = parity * (len(KNEES) + 1) + known
     counts = np.bincount(context * 4 + (value & 3), minlength=64).reshape(-1, 2, 2)
@@ -51,31 +55,33 @@ def _counting_gain(value: I64, parity: I64, shift: int) -> float:
     return float((pairs.sum(1) - _entropy(pairs, np.array([0.5, 0.5])) - _cost(pairs)).sum())
 
 
-class _Making(NamedTuple):
-    """Of each value: its mass beside the mean of its neighborhood, and how many there have none."""
+class _Neighborhood(NamedTuple):
+    """Of each value: its mass beside the mean around it, and which share there has none."""
 
     weight: F64
     foreign: F64
 
 
 @lru_cache(maxsize=2)
-def _making(made: int) -> _Making:
-    mass = np.diff(masses()[made]).astype(np.float64)
+def _neighborhood(half: int) -> _Neighborhood:
+    mass = np.diff(masses()[half]).astype(np.float64)
     around = np.ones(TABLE)
-    cells = np.convolve(np.ones(SPAN), around, "same")  # fewer at the ends
+    cells = np.rint(np.convolve(np.ones(SPAN), around, "same"))  # fewer at the ends
     mean = np.convolve(mass, around, "same") / cells
-    foreign = np.convolve((mass == 0).astype(np.float64), around, "same") / cells
-    return _Making(mass / np.maximum(mean, 1.0), foreign)
+    foreign = np.rint(np.convolve((mass == 0).astype(np.float64), around, "same")) / cells
+    return _Neighborhood(mass / np.maximum(mean, 1.0), foreign)
 
 
-def _making_gain(value: I64, made: int) -> float:
-    weight, foreign = (part[np.clip(value, 0, SPAN - 1)] for part in _making(made))
-    could, came = foreign > 1e-9, weight == 0
-    if np.count_nonzero(came) > _MOST_FOREIGN * foreign.sum():
+def _half_gain(value: I64, half: int) -> float:
+    """Bits that it saves to know how (n,) values were made; their shift was added back."""
+    weight, foreign = (part[np.clip(value, 0, SPAN - 1)] for part in _neighborhood(half))
+    could, came = foreign > 0, weight == 0
+    if np.count_nonzero(came) > _MOST_FOREIGN * foreign.sum() + _STRAY:
         return -np.inf
     share = (np.count_nonzero(came) + 0.5) / (np.count_nonzero(could) + 1.0)
-    usual = np.log2(np.maximum(weight, 1e-9)) + could * np.log2(1 - min(share, 0.999))
-    rare = np.log2(share / np.maximum(foreign, 1e-9))
+    made = np.maximum(1 - share, _LEAST_SHARE)  # a few values may all be stray
+    usual = np.log2(np.maximum(weight, _LEAST_SHARE)) + could * np.log2(made)
+    rare = np.log2(share / np.maximum(foreign, _LEAST_SHARE))
     return float(np.where(came, rare, usual).sum()) - _LEARNING
 
 

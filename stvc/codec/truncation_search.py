@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from stvc.codec import wavelet
 from stvc.codec.half_precision import SPAN, masses
-from stvc.codec.predictive_traces import COUNTED, KNEES, RULES, Tellable, ValueRule
+from stvc.codec.predictive_traces import KNEES, RULES, ValueRule
 from stvc.codec.trace_gains import rule_gain
 from stvc.codec.truncation import (
     BLOCK,
@@ -61,11 +62,22 @@ class Untruncated(NamedTuple):
     """(H, W) DN, which `truncated` makes the band of."""
 
 
-def untruncated(band: I64, phase: int, tellable: Tellable) -> Untruncated | None:
-    """Look for values that follow a rule and that an (H, W) band was cut from.
+def untruncated(band: I64, phase: int, rules: Sequence[ValueRule]) -> Untruncated | None:
+    """Look for values that follow a rule and that a band was cut from.
 
-    Without native kernels nothing is looked for. ``phase`` is that of coefficients that show a
-    trace.
+    Parameters
+    ----------
+    band : array, (H, W)
+        DN.
+    phase : int
+        Of coefficients that show a trace.
+    rules : sequence of ValueRule
+        The first ones of `RULES`: those that may be told.
+
+    Returns
+    -------
+    Untruncated, optional
+        None if nothing was found; always, without native kernels.
     """
     if kernels is None or min(band.shape) < LEAST_SIDE:
         return None
@@ -73,16 +85,15 @@ def untruncated(band: I64, phase: int, tellable: Tellable) -> Untruncated | None
     if start is None:
         return None
     shown = np.ones(start.lost.shape, bool)
-    rules = range(COUNTED) if tellable.rules == COUNTED else range(COUNTED, tellable.rules)
-    # ^ what half precision makes lies in steps, too
-    probes = [rule_gain(_annealed(start, RULES[k], _PROBE_SWEEPS), shown, RULES[k]) for k in rules]
-    rule = rules[int(np.argmax(probes))]
-    values = _annealed(start, RULES[rule], _SWEEPS)
+    probes = [rule_gain(_annealed(start, rule, _PROBE_SWEEPS), shown, rule) for rule in rules]
+    values = _annealed(start, rules[int(np.argmax(probes))], _SWEEPS)
     if values.min() < 0 or values.max() > 65535:
         return None
     if not np.array_equal(truncated(values, start.truncation), band):
         return None
-    return Untruncated(start.truncation, rule + 1, values)
+    best = int(np.argmax([rule_gain(values, shown, rule) for rule in rules]))
+    # ^ what was found for one rule may follow another one even better
+    return Untruncated(start.truncation, best + 1, values)
 
 
 class _Start(NamedTuple):
@@ -183,11 +194,11 @@ def _annealed(start: _Start, rule: ValueRule, sweeps: int) -> I64:
 def _prices(rule: ValueRule) -> npt.NDArray[np.int16]:
     """Of values from `BEYOND` below 0 to `BEYOND` above 65535."""
     value = np.arange(-BEYOND, 65536 + BEYOND)
-    if rule.made is None:
+    if rule.half is None:
         step = np.searchsorted(np.array(KNEES), value + rule.shift, side="right")
         follows = (value + rule.shift) & ((1 << step) - 1) == 0
     else:
-        mass = np.diff(masses()[rule.made])
+        mass = np.diff(masses()[rule.half])
         follows = mass[np.clip(value + rule.shift, 0, SPAN - 1)] > 0
     prices = np.where(follows, 0, _MISSED)
     prices[(value < 0) | (value > 65535)] = _IMPOSSIBLE

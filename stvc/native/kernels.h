@@ -1,5 +1,5 @@
-/* What the native kernels share: plain C, without Python; `module.c` and `module_*.c` are the only files that know
- * it.
+/* What the native kernels share: plain C, without Python, which only `module.c` and `module_*.c`
+ * know.
  *
  * Every kernel does the same integer arithmetic as its numpy twin and gives the same bits. Sizes
  * and indexes come from payloads that may be damaged on purpose: what a kernel indexes with is
@@ -303,7 +303,7 @@ typedef struct {
     const int64_t *phase, *rules; /* (bands,) */
 } traces_step;
 
-/* Contexts (n,), shifts (n,) and, of the pixels that complete coefficients, which they are, their
+/* Contexts (n,), rules (n,) and, of the pixels that complete coefficients, which they are, their
  * constants (8, count), usable (3, count) and groups. */
 stvc_status traces_find(const traces_step *s, int64_t *first, int64_t *rule, int64_t *closing,
                         int64_t *constants, uint8_t *usable, int64_t *group, int64_t *count);

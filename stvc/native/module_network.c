@@ -1,4 +1,4 @@
-/* What the extension module does for the networks of units: products, attention, passes, restoration. */
+/* What the extension module does for networks of units: products, attention, restoration. */
 #include "module.h"
 
 /* ---- restoration ---- */
@@ -24,8 +24,10 @@ static PyObject *corrections(PyObject *self, PyObject *args)
     int64_t blocks = components * down * across, pixels = blocks * REST_BLOCK * REST_BLOCK;
     if (!stvc_holds(&v[FIRST], 1, REST_FIRST * REST_INPUTS, "first") ||
         !stvc_holds(&v[SECOND], 1, REST_SECOND * REST_FIRST, "second") ||
-        !stvc_holds(&v[LAST], 1, REST_SECOND, "last") || !stvc_holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
-        !stvc_holds(&v[BITS], 1, REST_NUMBERS, "bits") || !stvc_holds(&v[DECODED], 4, pixels, "decoded") ||
+        !stvc_holds(&v[LAST], 1, REST_SECOND, "last") ||
+        !stvc_holds(&v[BIAS], 4, REST_NUMBERS, "bias") ||
+        !stvc_holds(&v[BITS], 1, REST_NUMBERS, "bits") ||
+        !stvc_holds(&v[DECODED], 4, pixels, "decoded") ||
         !stvc_holds(&v[PREDICTED], 4, pixels, "predicted") ||
         !stvc_holds(&v[BLOCKS], 1, blocks * REST_BLOCK_INPUTS, "blocks") ||
         !stvc_holds(&v[OUT], 4, pixels, "out"))

@@ -5,14 +5,17 @@
 
 enum { ONE = 256, DOUBT = 150, SCALE = 1024, MOST_WEIGHT = 4095, SEEN = 16, MOST_LIKELY = 2047 };
 enum { EDGE_BITS = 24, SHARE_BITS = 12 };
-static const int64_t MOST_MADE = (int64_t)1 << 40;
 enum { VALUES_LIMIT = ONE << 12, COEFFICIENTS_LIMIT = SEEN * 40, FARTHEST = 1 << 22 };
 
+/* Of sums of masses, so that their products stay within 63 bits whatever callers hand over. */
+static const int64_t MOST_MADE = (int64_t)1 << 40;
+
 static const int64_t knees[TRACES_KNEES] = {1024, 4096, 16384};
-/* Of each rule: what was subtracted from values, and which masses tell how they were made. */
+/* `RULES` of predictive_traces.py: what was subtracted from values, and which masses tell how half
+ * precision makes them. */
 static const struct {
     int64_t shift;
-    int made;
+    int half;
 } rules[TRACES_RULES] = {{0, -1}, {1000, -1}, {0, 0}, {1000, 1}, {0, 1}};
 static const int64_t prior[TRACES_CLASSES] = {8, 4, 2, 2};
 
@@ -41,7 +44,8 @@ int traces_checked(const traces_batch *t)
 {
     const int64_t most = (int64_t)1 << 40;
     for (int64_t i = 0; i < t->n; i++)
-        if (!within(t->whole[i], -FARTHEST, FARTHEST) || !within(t->rule[i], -1, TRACES_RULES - 1) ||
+        if (!within(t->whole[i], -FARTHEST, FARTHEST) ||
+            !within(t->rule[i], -1, TRACES_RULES - 1) ||
             !within(t->first[i], 0, t->contexts - TRACES_KNEES - 1))
             return 0;
     for (int64_t k = 0; k < t->closing; k++)
@@ -126,7 +130,7 @@ static int64_t made_below(const int64_t *masses, int64_t value)
 static uint32_t lean_on_made(const traces_batch *t, int64_t pixel, int64_t low, int64_t size,
                              uint32_t edge, traces_note *note)
 {
-    const int64_t *masses = t->masses + rules[t->rule[pixel]].made * (TRACES_SPAN + 1);
+    const int64_t *masses = t->masses + rules[t->rule[pixel]].half * (TRACES_SPAN + 1);
     const int64_t first = t->whole[pixel] + low + rules[t->rule[pixel]].shift;
     const int64_t middle = made_below(masses, first + size / 2);
     const int64_t lower = middle - made_below(masses, first);
@@ -151,11 +155,12 @@ uint32_t traces_lean(const traces_batch *t, int64_t pixel, int64_t low, int64_t 
 {
     const int64_t rule = t->rule[pixel];
     note->counts = -1;
-    if (rules[rule].made >= 0)
+    if (rules[rule].half >= 0)
         return size <= TRACES_TABLE ? lean_on_made(t, pixel, low, size, edge, note) : edge;
     if (size > 4)
         return edge;
-    const int64_t value = t->whole[pixel] + low, shifted = (value & ~(int64_t)3) + rules[rule].shift;
+    const int64_t value = t->whole[pixel] + low;
+    const int64_t shifted = (value & ~(int64_t)3) + rules[rule].shift;
     int64_t context = t->first[pixel];
     for (int k = 0; k < TRACES_KNEES; k++)
         context += shifted >= knees[k];
