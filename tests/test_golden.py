@@ -15,7 +15,7 @@ import pytest
 
 import stvc
 from stvc.codec import predictive_part
-from stvc.codec.predictive_traces import BandTraces, read_traces
+from stvc.codec.trace_rules import BandTraces, read_traces
 from stvc.model.weights import default_model_id
 from stvc.native import kernels
 

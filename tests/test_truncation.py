@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from stvc.codec import predictive, rangecoder_numpy, trace_choice, truncation_search, wavelet
 from stvc.codec.predictive import decode, encode
-from stvc.codec.predictive_traces import RULES, BandTraces, Tellable
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.trace_choice import find_traces
+from stvc.codec.trace_rules import RULES, BandTraces, Tellable
 from stvc.codec.truncation import (
     BLOCK,
     CUT,

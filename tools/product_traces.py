@@ -1,6 +1,6 @@
 """Pixels as products hold them: in half precision or in steps, and through a lossy JPEG 2000.
 
-For tests and golden archives: what `stvc.codec.predictive_traces` looks for, made from integers.
+For tests and golden archives: what `stvc.codec.trace_choice` looks for, made from integers.
 """
 
 from __future__ import annotations

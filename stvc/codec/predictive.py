@@ -29,10 +29,11 @@ from stvc.codec.predictive_part import (
     read_step,
 )
 from stvc.codec.predictive_scales import fit_curves
-from stvc.codec.predictive_traces import BandTraces, Tellable, Traces
+from stvc.codec.predictive_traces import Traces
 from stvc.codec.predictive_walk import Bool, Step, walk
 from stvc.codec.rangecoder import Reader, Writer
 from stvc.codec.trace_choice import find_traces
+from stvc.codec.trace_rules import BandTraces, Tellable
 from stvc.errors import CorruptError
 
 U16 = npt.NDArray[np.uint16]

@@ -18,9 +18,10 @@ from stvc.codec.predictive_mixture import Mixture, level_bits, mixture_of, singl
 from stvc.codec.predictive_network import outputs
 from stvc.codec.predictive_scales import BUCKETS, address_of, read_curves, write_curves
 from stvc.codec.predictive_tables import OCTAVE, logistic_models
-from stvc.codec.predictive_traces import BandTraces, Tellable, Traces, read_traces, write_traces
+from stvc.codec.predictive_traces import Traces
 from stvc.codec.predictive_walk import Bool, Step
 from stvc.codec.rangecoder import Reader, Writer
+from stvc.codec.trace_rules import BandTraces, Tellable, read_traces, write_traces
 from stvc.codec.truncation import truncated
 from stvc.model.architecture import SCALE_OCTAVE, SCALE_ZERO
 

@@ -1,21 +1,11 @@
-"""What processing left in the values of Sentinel-2 products: lossless units from generation 6 on.
-
-Two traces are known. Level-2A values of 10 m bands were made in half precision
-(`stvc.codec.half_precision`): even from 1024 DN on, multiples of 4 from 4096 on, some of these
-more often than others and some never. And products come as JPEG 2000 at a limited rate: where a
-scene is rich, the finest coefficients of its reversible 5/3 wavelet transform (ISO/IEC 15444-1,
-Annex F) lost their lowest bits and came back in the middle of what was left, so that each is 0 or,
-say, odd.
-
-A third way leans on both: where an encoder finds the values that a band was cut from, it tells
-those and what to cut (`stvc.codec.truncation`).
+"""How values of lossless units lean on traces of earlier processing, from generation 6 on.
 
 From generation 8 on, a value is coded under its mixture times what half precision makes of
 reflectances; how often values come that it does not make is learned by counting. Without that
-knowledge, as in generations 6 and 7, the two lowest bits of values are counted. For the second
-trace, the pixel that completes a coefficient is coded under its mixture times how likely the
-coefficients are that its values would make, learned by counting, too. Nothing is taken for
-granted: where values show no trace, the counts say so.
+knowledge, as in generations 6 and 7, the two lowest bits of values are counted. The pixel that
+completes a coefficient is coded under its mixture times how likely the coefficients are that its
+values would make, learned by counting, too. Nothing is taken for granted: where values show no
+trace (`stvc.codec.trace_rules`), the counts say so.
 """
 
 from __future__ import annotations
@@ -27,59 +17,34 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.half_precision import OFFSET, SPAN, masses
+from stvc.codec.half_precision import SPAN, masses
 from stvc.codec.predictive_layout import MARGIN, Layout
 from stvc.codec.predictive_walk import Step
-from stvc.codec.rangecoder import Reader, Writer
-from stvc.codec.truncation import LEAST_SIDE, Truncation, read_truncation, write_truncation
+from stvc.codec.trace_coefficients import (
+    CLASSES,
+    CONSTANTS,
+    PRIOR,
+    SUBBANDS,
+    SUPPORT,
+    class_of,
+    coefficients,
+    completed,
+    constants_of,
+)
+from stvc.codec.trace_rules import KNEES, RULES, BandTraces
 from stvc.native import kernels
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-KNEES = (1024, 4096, 16384)
-"""DN from which on values are multiples of 2, 4, 8."""
-TRUNCATED, HALF_PRECISION = 7, 8
-"""The first generations that tell what was cut from bands, and that know half precision."""
 NODES = 3
 """Decisions about the two lowest bits: the upper one, the lower one after 0 and after 1."""
-SUBBANDS, CLASSES = 3, 4
-"""HH, LH, HL; coefficients that are odd, 2 modulo 4, 4 modulo 8, other multiples of 8."""
 COLUMNS = 32
 """Pixels that share counts of coefficients: parts of a code block of JPEG 2000."""
 TABLE = 64
 """Values that a pixel is told apart in under its coefficients."""
-SUPPORT = 5
-"""Rows and columns that end at the pixel."""
-CONSTANTS = 8
-PRIOR = (8, 4, 2, 2)
-"""Of the classes, in 16ths, where nothing was lost."""
 
-
-class ValueRule(NamedTuple):
-    """What values of a band look like."""
-
-    shift: int
-    """DN that were subtracted since: of products from processing baseline 04.00 on, the offset."""
-    half: int | None
-    """Which of `stvc.codec.half_precision.masses`; None: the two lowest bits are counted."""
-
-
-RULES = (
-    ValueRule(0, None),
-    ValueRule(OFFSET, None),
-    ValueRule(0, 0),
-    ValueRule(OFFSET, 1),
-    ValueRule(0, 1),
-)
-"""What bands are told to follow."""
-COUNTED = 2
-"""Rules known before generation 8."""
-
-_CLASS_OF = np.array([3, 0, 1, 0, 2, 0, 1, 0], np.int64)
-"""By the three lowest bits."""
-_PHASES = 4
 _ONE = 256
 """What one observation counts."""
 _DOUBT = 150
@@ -96,59 +61,6 @@ _SHARE_BITS = 12
 _FOREIGN = (32 * _ONE, 0, 16 * _ONE, 16 * _ONE)
 """Counts to begin with, of values that half precision makes and of those that it does not: as if 32
 decisions had been between equals, and all had fallen on the former."""
-
-
-@dataclass(frozen=True)
-class BandTraces:
-    """What an encoder found in a band."""
-
-    steps: int = 0
-    """0: values follow no rule; else 1 + which of `RULES`."""
-    phase: int | None = None
-    """``2 y + x`` of the first even row and column of its transform; None: not looked for."""
-    truncation: Truncation | None = None
-    """What is cut from the values that are told, from generation 7 on."""
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something to lean on."""
-        return self.steps > 0 or self.phase is not None
-
-
-class Tellable(NamedTuple):
-    """What may be told of the bands of a unit."""
-
-    rules: int
-    """How many of `RULES`."""
-    truncations: bool
-
-    @classmethod
-    def of(cls, generation: int, shape: tuple[int, ...], hidden: Bool | None) -> Tellable:
-        """Of (H, W) bands; no truncations where values are missing."""
-        rules = len(RULES) if generation >= HALF_PRECISION else COUNTED
-        whole = hidden is None or not hidden.any()
-        return cls(rules, generation >= TRUNCATED and whole and min(shape) >= LEAST_SIDE)
-
-
-def write_traces(writer: Writer, bands: Sequence[BandTraces], tellable: Tellable) -> None:
-    """Tell what was found in bands."""
-    for band in bands:
-        writer.uniform(band.steps, tellable.rules + 1)
-        writer.uniform(0 if band.phase is None else band.phase + 1, _PHASES + 1)
-        if tellable.truncations:
-            write_truncation(writer, band.truncation)
-
-
-def read_traces(
-    reader: Reader, count: int, shape: tuple[int, int], tellable: Tellable
-) -> list[BandTraces]:
-    """Read what `write_traces` wrote of (H, W) bands."""
-    found = []
-    for _ in range(count):
-        steps, phase = reader.uniform(tellable.rules + 1), reader.uniform(_PHASES + 1)
-        cut = read_truncation(reader, shape) if tellable.truncations else None
-        found.append(BandTraces(steps, phase - 1 if phase else None, cut))
-    return found
 
 
 class Traces:
@@ -232,42 +144,6 @@ class Traces:
             group[:m],
             self,
         )
-
-
-def completed(shown: Bool) -> npt.NDArray[np.bool_]:
-    """(3, H, W): whether the coefficients of each subband that end at a pixel are all coded."""
-    h, w = shown.shape
-    found = np.zeros((SUBBANDS, h, w), bool)
-    for k, (rows, columns) in enumerate(((3, 3), (3, 5), (5, 3))):
-        if h < rows or w < columns:
-            continue
-        windows = np.lib.stride_tricks.sliding_window_view(shown, (rows, columns))
-        found[k, rows - 1 :, columns - 1 :] = windows.all((2, 3))
-    return found
-
-
-def constants_of(a: I64) -> I64:
-    """(8, m) what the coefficients of the last of (5, 5, m) pixels need of the others."""
-    high = a[3, :4] - ((a[2, :4] + a[4, :4]) >> 1)
-    before = a[1, 2:] - ((a[0, 2:] + a[2, 2:]) >> 1)
-    low = a[2, 2:4] + ((before[:2] + high[2:] + 2) >> 2)
-    corner = high[1] - ((high[0] + high[2]) >> 1)
-    return np.stack([a[3, 4], a[2, 4], high[3], high[2], corner, low[1], low[0], before[2]])
-
-
-def coefficients(constants: I64, value: I64) -> I64:
-    """(3, ...) HH, LH and HL that (...) values of the last pixel make."""
-    above, further, beside, left, corner, low, low_left, before = constants
-    high = above - ((further + value) >> 1)
-    hh = beside - ((left + high) >> 1)
-    lh = left + ((corner + hh + 2) >> 2)
-    hl = low - ((low_left + further + ((before + high + 2) >> 2)) >> 1)
-    return np.stack([hh, lh, hl])
-
-
-def class_of(coefficient: I64) -> I64:
-    """Of coefficients other than 0."""
-    return np.asarray(_CLASS_OF[coefficient & 7])
 
 
 class Noted(NamedTuple):

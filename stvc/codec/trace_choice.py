@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stvc.codec.predictive_traces import RULES, BandTraces, Tellable, ValueRule, completed
 from stvc.codec.rangecoder import Writer
+from stvc.codec.trace_coefficients import completed
 from stvc.codec.trace_gains import phase_gains, rule_gain
+from stvc.codec.trace_rules import RULES, BandTraces, Tellable, ValueRule
 from stvc.codec.truncation import write_truncation
 from stvc.codec.truncation_search import untruncated
 

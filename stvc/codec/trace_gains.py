@@ -9,18 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stvc.codec.half_precision import SPAN, masses
-from stvc.codec.predictive_traces import (
+from stvc.codec.predictive_traces import TABLE
+from stvc.codec.trace_coefficients import (
     CLASSES,
-    KNEES,
     PRIOR,
     SUBBANDS,
     SUPPORT,
-    TABLE,
-    ValueRule,
     class_of,
     coefficients,
     constants_of,
 )
+from stvc.codec.trace_rules import KNEES, ValueRule
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]

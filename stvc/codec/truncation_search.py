@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from stvc.codec import wavelet
 from stvc.codec.half_precision import SPAN, masses
-from stvc.codec.predictive_traces import KNEES, RULES, ValueRule
 from stvc.codec.trace_gains import rule_gain
+from stvc.codec.trace_rules import KNEES, RULES, ValueRule
 from stvc.codec.truncation import (
     BLOCK,
     CUT,
@@ -57,7 +57,7 @@ class Untruncated(NamedTuple):
 
     truncation: Truncation
     steps: int
-    """As in `stvc.codec.predictive_traces.BandTraces`."""
+    """As in `stvc.codec.trace_rules.BandTraces`."""
     values: I64
     """(H, W) DN, which `truncated` makes the band of."""
 

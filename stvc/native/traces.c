@@ -11,7 +11,7 @@ enum { VALUES_LIMIT = ONE << 12, COEFFICIENTS_LIMIT = SEEN * 40, FARTHEST = 1 <<
 static const int64_t MOST_MADE = (int64_t)1 << 40;
 
 static const int64_t knees[TRACES_KNEES] = {1024, 4096, 16384};
-/* `RULES` of predictive_traces.py: what was subtracted from values, and which masses tell how half
+/* `RULES` of trace_rules.py: what was subtracted from values, and which masses tell how half
  * precision makes them. */
 static const struct {
     int64_t shift;
